@@ -1,0 +1,1 @@
+"""How Kopilka is run: the `kopilka` command, the embedded Kafka and PostgreSQL, the sandbox."""

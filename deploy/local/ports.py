@@ -1,0 +1,50 @@
+"""TCP ports on the loopback: a free one, and a clear word about a taken one."""
+
+import contextlib
+import errno
+import socket
+
+import psutil
+
+from deploy.trouble import Trouble
+
+
+def free_port() -> int:
+    """A port nobody listens on at this moment. Another process may still be quicker: start soon."""
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def is_free(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        # As servers do: a port in TIME_WAIT after a restart is free.
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError as error:
+            if error.errno in (errno.EADDRINUSE, errno.EACCES):
+                return False
+            raise
+    return True
+
+
+def require_free(port: int, name: str, setting: str) -> None:
+    """Raise Trouble naming who holds the port and the setting that moves `name` to another one."""
+    if is_free(port):
+        return
+    raise Trouble(
+        f"{name}: port {port} is taken{_holder(port)}; stop it, or choose another port with {setting}=PORT"
+    )
+
+
+def _holder(port: int) -> str:
+    """' by NAME (pid N)', or nothing where the system does not tell whose socket it is."""
+    with contextlib.suppress(psutil.Error, OSError):
+        for connection in psutil.net_connections("tcp"):
+            if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
+                if connection.pid is None:
+                    return ""
+                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+    return ""

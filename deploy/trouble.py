@@ -1,0 +1,5 @@
+"""What stops Kopilka from running, told to the person who can mend it."""
+
+
+class Trouble(Exception):
+    """One line for the operator: what is wrong and how to mend it. Shown without a traceback."""

@@ -1,0 +1,61 @@
+"""Fixtures for every test: `kafka` and `postgres`, a `database` of one's own, and servers that may be killed."""
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from tests.infra import (
+    Kafka,
+    Postgres,
+    Servers,
+    fresh_databases,
+    throw_away_kafka,
+    throw_away_postgres,
+    wanted,
+)
+
+
+@pytest.fixture(scope="session")
+def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
+    session = request.session
+    both = Servers(kafka=wanted(session, "kafka"), postgres=wanted(session, "postgres"))
+    yield both
+    both.end()
+
+
+@pytest.fixture(scope="session")
+def kafka(servers: Servers) -> Kafka:
+    """The session's broker. Shared: a test that stops or kills it takes `own_kafka`."""
+    return servers.kafka()
+
+
+@pytest.fixture(scope="session")
+def postgres(servers: Servers) -> Postgres:
+    """The session's PostgreSQL. Shared: a test that stops or kills it takes `own_postgres`."""
+    return servers.postgres()
+
+
+@pytest.fixture
+def database(postgres: Postgres) -> Iterator[Callable[[str], str]]:
+    """`database("loyalty")` -> the DSN of a new empty database, dropped after the test."""
+    yield from fresh_databases(postgres)
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres: Postgres) -> Iterator[Callable[[str], str]]:
+    """As `database`, for a whole module."""
+    yield from fresh_databases(postgres)
+
+
+@pytest.fixture(scope="module")
+def own_kafka() -> Iterator[Kafka]:
+    """A broker of this module's own, to be stopped and killed. Leave it running."""
+    with throw_away_kafka() as kafka:
+        yield kafka
+
+
+@pytest.fixture(scope="module")
+def own_postgres() -> Iterator[Postgres]:
+    """A PostgreSQL of this module's own, to be stopped and killed. Leave it running."""
+    with throw_away_postgres() as postgres:
+        yield postgres
