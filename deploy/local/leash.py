@@ -26,7 +26,7 @@ _lock = threading.Lock()
 
 
 def hold(pid: int, *, ending: signal.Signals = signal.SIGTERM) -> None:
-    """From now on process `pid` (and its group, if it leads one) does not outlive this process.
+    """On return, process `pid` (and its group, if it leads one) cannot outlive this process.
 
     `ending` is how an orphan is asked to go.
     """
@@ -45,22 +45,24 @@ def _tell(line: str) -> None:
             _watcher = subprocess.Popen(
                 [sys.executable, str(Path(__file__).resolve())],
                 stdin=subprocess.PIPE,
-                stdout=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
                 cwd="/",
                 start_new_session=True,
             )
             _watcher_owner_pid = os.getpid()
             atexit.register(_let_go, _watcher)
-        assert _watcher.stdin is not None
+        assert _watcher.stdin is not None and _watcher.stdout is not None
         _watcher.stdin.write(line.encode())
         _watcher.stdin.flush()
+        _watcher.stdout.readline()  # the watcher has understood
 
 
 def _let_go(watcher: "subprocess.Popen[bytes]") -> None:
-    if watcher.stdin is not None:
-        with contextlib.suppress(OSError):
-            watcher.stdin.close()
+    assert watcher.stdin is not None and watcher.stdout is not None
+    with contextlib.suppress(OSError):
+        watcher.stdin.close()
+    watcher.stdout.close()
     with contextlib.suppress(subprocess.TimeoutExpired):
         watcher.wait(GRACE_S + 2)
 
@@ -75,6 +77,7 @@ def _watch() -> None:
             # psutil.Process remembers the start time: a reused pid is never signalled.
             with contextlib.suppress(psutil.NoSuchProcess):
                 held[pid] = (psutil.Process(pid), signal.Signals(ending[0]))
+        print(flush=True)
     for process, ending_signal in held.values():
         _signal(process, ending_signal)
     _, alive = psutil.wait_procs([process for process, _ in held.values()], timeout=GRACE_S)

@@ -1,0 +1,1 @@
+"""The `kopilka` command and the embedded servers."""
