@@ -1,0 +1,115 @@
+"""One service's PostgreSQL: its connections, its transactions, and which of its errors mean "try again"."""
+
+import contextlib
+from collections.abc import AsyncIterator, Callable
+from datetime import UTC, datetime
+
+import asyncpg
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+from chassis.settings import Settings
+from chassis.transaction import Transaction
+
+Clock = Callable[[], datetime]
+
+
+def utc_now() -> datetime:
+    """The clock of a running service; tests pass another one."""
+    return datetime.now(UTC)
+
+
+def database_url(settings: Settings, service: str) -> sa.URL:
+    """The URL of a service's own database, beside the one that the settings name."""
+    return make_url(settings.database).set(
+        drivername="postgresql+asyncpg", database=f"{settings.database_prefix}{service}"
+    )
+
+
+class Database:
+    """The service's database. Every change of state happens in a `transaction()`."""
+
+    def __init__(self, service: str, settings: Settings, *, clock: Clock = utc_now) -> None:
+        self.service = service
+        self.url = database_url(settings, service)
+        self.clock = clock
+        self._on_commit: list[Callable[[], None]] = []
+        self.engine: AsyncEngine = create_async_engine(
+            self.url,
+            pool_size=settings.database_pool_size,
+            max_overflow=0,
+            pool_timeout=30,
+            connect_args={"timeout": 10, "server_settings": self._session(settings)},
+        )
+
+    def _session(self, settings: Settings) -> dict[str, str]:
+        """Each session's settings.
+
+        A process that was frozen in the middle of a transaction must not keep its row locks: PostgreSQL ends it
+        (`idle_in_transaction_session_timeout`). Statements over `unnest` arrays have one good plan, and planning it
+        anew for each small batch costs as much as running it (`plan_cache_mode`).
+        """
+        idle_ms = str(int(settings.transaction_idle_timeout_s * 1000))
+        return {
+            "application_name": f"kopilka-{self.service}",
+            "timezone": "UTC",
+            "jit": "off",
+            "plan_cache_mode": "force_generic_plan",
+            "idle_in_transaction_session_timeout": idle_ms,
+        }
+
+    def on_commit_of_words(self, wake: Callable[[], None]) -> None:
+        """Call `wake` after each commit that put something into the outbox."""
+        self._on_commit.append(wake)
+
+    @contextlib.asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Transaction]:
+        """One transaction on one connection: committed with its outbox at the end, rolled back on an exception."""
+        async with self.engine.connect() as connection, connection.begin():
+            tx = Transaction(connection, service=self.service, now=self.clock())
+            yield tx
+            await tx.write_outbox()
+        if tx.has_spoken:
+            for wake in self._on_commit:
+                wake()
+
+    @contextlib.asynccontextmanager
+    async def reading(self) -> AsyncIterator[Transaction]:
+        """A read-only transaction with one snapshot for all of its queries."""
+        async with self.engine.connect() as connection:
+            await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
+            async with connection.begin():
+                yield Transaction(connection, service=self.service, now=self.clock())
+
+    async def is_reachable(self) -> bool:
+        """Whether a query is answered."""
+        try:
+            async with self.engine.connect() as connection:
+                await connection.execute(sa.text("SELECT 1"))
+        except (sa.exc.DBAPIError, OSError, TimeoutError):
+            return False
+        return True
+
+    async def close(self) -> None:
+        await self.engine.dispose()
+
+
+INFRASTRUCTURE_CLASSES = ("08", "25", "28", "3D", "40", "42", "53", "55", "57", "58", "F0", "XX")
+"""SQLSTATE classes that no single record is to blame for: connection, transaction state, login, missing database,
+deadlock and serialization, missing table or column (a migration that has not run), resources, locks, operator
+intervention, system errors (PostgreSQL documentation, appendix A)."""
+
+
+def is_infrastructure_trouble(error: BaseException) -> bool:
+    """Whether the same work may succeed later without any change to it."""
+    if isinstance(error, sa.exc.DBAPIError):
+        if error.connection_invalidated:
+            return True
+        state = getattr(error.orig, "sqlstate", None) or getattr(error.orig, "pgcode", None)
+        return state is None or str(state)[:2] in INFRASTRUCTURE_CLASSES
+    if isinstance(error, asyncpg.PostgresError):
+        return str(error.sqlstate)[:2] in INFRASTRUCTURE_CLASSES
+    return isinstance(error, OSError | TimeoutError | sa.exc.TimeoutError | asyncpg.InterfaceError)
+
+

@@ -1,0 +1,89 @@
+"""Dead letters: what a group could not process, once, with its reason, and with a cap on how many."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import NamedTuple
+
+from chassis.envelope import Headers, Raw, Unprocessable, pack_headers
+from chassis.ids import new_id
+from chassis.transaction import Transaction
+from contracts.topics import dead_letter_topic
+
+KEEP = """
+INSERT INTO dead_letters (id, topic, partition, "offset", timestamp_ms, key, headers, value, reason, detail, died_at)
+SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[],
+                     $8::bytea[], $9::text[], $10::text[], $11::timestamptz[])
+ON CONFLICT (topic, partition, "offset", timestamp_ms) DO NOTHING
+RETURNING id
+"""
+RECENT = "SELECT count(*) FROM dead_letters WHERE died_at > $1"
+FORGET = """
+DELETE FROM dead_letters WHERE id = ANY (ARRAY(SELECT id FROM dead_letters WHERE died_at < $1 LIMIT $2))
+"""
+
+
+class DeadLetter(NamedTuple):
+    """A record and why it cannot be processed."""
+
+    raw: Raw
+    why: Unprocessable
+
+
+class Cap(NamedTuple):
+    """At most `most` dead letters within `window`."""
+
+    most: int
+    window: timedelta
+
+
+class CapReached(Exception):
+    """Too many dead letters: more likely a bad release than bad records. The worker stops instead of draining a topic."""
+
+
+async def bury(tx: Transaction, letters: Sequence[DeadLetter], *, group: str, cap: Cap) -> None:
+    """Keep each dead letter once and publish it on `<topic>.<group>.dlq`; raises `CapReached`."""
+    if not letters:
+        return
+    ids = [new_id() for _ in letters]
+    raws = [letter.raw for letter in letters]
+    kept = await tx.sql(
+        KEEP,
+        ids,
+        [raw.topic for raw in raws],
+        [raw.partition for raw in raws],
+        [raw.offset for raw in raws],
+        [raw.timestamp_ms for raw in raws],
+        [raw.key for raw in raws],
+        [pack_headers(raw.headers) for raw in raws],
+        [raw.value for raw in raws],
+        [letter.why.reason for letter in letters],
+        [letter.why.detail for letter in letters],
+        [tx.now] * len(letters),
+    )
+    ((recent,),) = await tx.sql(RECENT, tx.now - cap.window)
+    if kept and recent > cap.most:
+        raise CapReached(f"{recent} dead letters within {cap.window}, at most {cap.most} are allowed")
+    new = {row.id for row in kept}
+    for letter_id, letter in zip(ids, letters, strict=True):
+        if letter_id in new:
+            topic = dead_letter_topic(letter.raw.topic, group).name
+            tx.say_raw(topic, letter.raw.key, letter.raw.headers + _reasons(letter, group), letter.raw.value)
+
+
+async def forget(tx: Transaction, *, keep: timedelta, most: int = 1000) -> bool:
+    """Forget old dead letters, a bounded number at a time; True where more may be left."""
+    result = await tx.connection.exec_driver_sql(FORGET, (tx.now - keep, most))
+    return result.rowcount == most
+
+
+def _reasons(letter: DeadLetter, group: str) -> Headers:
+    raw = letter.raw
+    facts = {
+        "dlq_reason": letter.why.reason,
+        "dlq_detail": letter.why.detail,
+        "dlq_group": group,
+        "dlq_topic": raw.topic,
+        "dlq_partition": str(raw.partition),
+        "dlq_offset": str(raw.offset),
+    }
+    return tuple((name, value.encode()) for name, value in facts.items())

@@ -1,0 +1,82 @@
+"""A transaction: what a handler, a job or an HTTP request does, says and refuses, all or nothing."""
+
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from chassis import outbox
+from chassis.envelope import Headers, Heard, Unprocessable, encode
+from chassis.ids import new_id
+from chassis.tracing import current_traceparent
+from contracts.records import Record
+
+
+class Transaction:
+    """Everything happens on its one connection; taking a second one inside it would deadlock the pool under load."""
+
+    def __init__(self, connection: AsyncConnection, *, service: str, now: datetime) -> None:
+        self.connection = connection
+        self.service = service
+        self.now = now
+        """The moment that everything in this transaction happens at."""
+        self.refused: list[tuple[Heard, Unprocessable]] = []
+        self._heard: dict[int, Heard] = {}
+        self._words: list[outbox.Word] = []
+        self.has_spoken = False
+
+    async def execute(self, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]:
+        """Run a SQLAlchemy statement."""
+        return await self.connection.execute(statement, parameters)
+
+    async def sql(self, statement: str, *arguments: Any) -> Sequence[sa.Row[Any]]:
+        """Run native SQL with `$1` parameters and give all of its rows: the hot path, arrays and `unnest`."""
+        result = await self.connection.exec_driver_sql(statement, arguments)
+        return result.all() if result.returns_rows else ()
+
+    def say(self, *records: Record, cause: Record | None = None) -> None:
+        """Publish records when this transaction commits, in this order per key.
+
+        Say something about an aggregate only while its row is locked by this transaction: that makes the order of
+        the outbox the order of the commits. `cause` is the heard record that led to it and lends its trace.
+        """
+        traceparent = self._traceparent(cause)
+        for record in records:
+            headers, value = encode(
+                record, event_id=new_id(), source=f"/{self.service}", time=self.now, traceparent=traceparent
+            )
+            self._words.append(outbox.Word(record.topic, record.key.encode(), headers, value))
+
+    def say_raw(self, topic: str, key: bytes | None, headers: Headers, value: bytes | None) -> None:
+        """Publish bytes as they are: dead letters and their replay."""
+        self._words.append(outbox.Word(topic, key, headers, value))
+
+    def refuse(self, record: Record, reason: str, detail: str) -> None:
+        """This heard record is impossible for the business: it goes to the dead letters, its neighbours stay.
+
+        The caller does nothing else with it. `reason` is a stable word, `detail` names the field and the mend.
+        """
+        self.refused.append((self.heard(record), Unprocessable(reason, detail)))
+
+    def hearing(self, heard: Iterable[Heard]) -> None:
+        """These records are being handled now."""
+        self._heard = {id(each.record): each for each in heard}
+
+    def heard(self, record: Record) -> Heard:
+        """The attributes (event id, time, source, trace) that a record being handled came with."""
+        return self._heard[id(record)]
+
+    async def write_outbox(self) -> None:
+        """Write what was said; the last thing before the commit."""
+        if self._words:
+            await outbox.write(self, self._words)
+            self._words = []
+            self.has_spoken = True
+
+    def _traceparent(self, cause: Record | None) -> str | None:
+        heard = self._heard.get(id(cause)) if cause is not None else None
+        return heard.traceparent if heard is not None else current_traceparent()
+
+

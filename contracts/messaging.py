@@ -1,0 +1,98 @@
+"""What messaging hears and says: a message to a customer, asked for, accepted, sent, failed or of unknown fate."""
+
+from typing import Annotated, Literal
+from uuid import UUID
+
+from pydantic import Field, StringConstraints
+
+from contracts.fields import Channel, Code, Currency, CustomerId, Moment
+from contracts.records import Command, Event, Part
+
+Parameter = Annotated[str, StringConstraints(max_length=500)] | int
+
+
+class Button(Part):
+    """A button under the message; a press comes back to the bot as `data`."""
+
+    label: Annotated[str, StringConstraints(min_length=1, max_length=64), Field(examples=["10"])]
+    data: Annotated[str, StringConstraints(min_length=1, max_length=64), Field(examples=["nps:019a9f0e:10"])]
+
+
+class SendMessage(Command, type="messaging.send_message.v1", topic="messaging.commands"):
+    """Write to a customer by a template. Carries ids and numbers; the text is made by messaging."""
+
+    message_key: Annotated[str, StringConstraints(min_length=1, max_length=200), Field(examples=["nps:019a9f0e"])]
+    """The asker's own unique name of this message: asked twice, it is sent once."""
+    customer_id: CustomerId
+    template: Code
+    """Name of the template."""
+    parameters: dict[str, Parameter] = Field(default={}, max_length=50, examples=[{"store_id": "367"}])
+    """Values for the template: ids and numbers, no personal data."""
+    purpose: Annotated[Literal["service", "advertising"], Field(examples=["service"])]
+    """Advertising leaves only with the customer's consent for the channel."""
+    buttons: list[list[Button]] = Field(default=[], max_length=10)
+    """Rows of buttons, on channels that have them."""
+    expires_at: Moment | None = None
+    """Not sent after that moment."""
+
+    @property
+    def key(self) -> str:
+        return str(self.customer_id)
+
+
+class _OfMessage(Event):
+    message_id: UUID
+    message_key: Annotated[str, StringConstraints(max_length=200), Field(examples=["nps:019a9f0e"])]
+    """The asker's own unique name of the message."""
+    customer_id: CustomerId
+    template: Code
+
+    @property
+    def key(self) -> str:
+        return str(self.customer_id)
+
+
+class MessageAccepted(_OfMessage, type="messaging.message_accepted.v1", topic="messaging.events"):
+    """The message has a text and a channel, and waits to be sent."""
+
+    channel: Channel
+    accepted_at: Moment
+
+
+class MessageSent(_OfMessage, type="messaging.message_sent.v1", topic="messaging.events"):
+    """The provider took the message."""
+
+    channel: Channel
+    sent_at: Moment
+    cost_micros: Annotated[int, Field(ge=0, examples=[0])]
+    """What it cost, millionths of the money unit."""
+    currency: Currency
+
+
+class MessageFailed(_OfMessage, type="messaging.message_failed.v1", topic="messaging.events"):
+    """The message was not sent and will not be."""
+
+    channel: Channel | None
+    """The channel that was tried; none where the customer has none."""
+    reason: Code
+    failed_at: Moment
+
+
+class MessageOutcomeUnknown(_OfMessage, type="messaging.message_outcome_unknown.v1", topic="messaging.events"):
+    """The provider may or may not have taken it; it is never sent again by itself."""
+
+    channel: Channel
+    unknown_since: Moment
+
+
+class ContactWentBad(Event, type="messaging.contact_went_bad.v1", topic="messaging.events"):
+    """The customer cannot be reached on a channel any more (bot blocked, chat gone)."""
+
+    customer_id: CustomerId
+    channel: Channel
+    reason: Code
+    since: Moment
+
+    @property
+    def key(self) -> str:
+        return str(self.customer_id)

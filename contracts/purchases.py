@@ -1,0 +1,135 @@
+"""What tills say on `pos.purchases`: a purchase completed, returned in part or whole, or cancelled."""
+
+from typing import Annotated, Self
+
+from pydantic import Field, StringConstraints, model_validator
+
+from contracts.fields import (
+    CardNumber,
+    Currency,
+    CustomerId,
+    Moment,
+    MoneyMinor,
+    Phone,
+    Quantity,
+    ReceiptId,
+    StoreId,
+    TerminalId,
+)
+from contracts.records import Event, Part
+
+MAX_LINES = 500
+
+
+class PurchaseLine(Part):
+    """One line of a receipt: `total_minor = amount_minor - discount_minor`."""
+
+    line_no: Annotated[int, Field(ge=1, le=10_000, examples=[1])]
+    """Number of the line on the receipt, unique within it; a return names it."""
+    product_id: Annotated[str, StringConstraints(min_length=1, max_length=64), Field(examples=["1082185"])]
+    """The chain's own code of the product."""
+    category: Annotated[str, StringConstraints(max_length=100), Field(examples=["BANANAS"])] | None = None
+    """Product category, where the till knows it."""
+    quantity: Quantity
+    amount_minor: MoneyMinor
+    """What the line costs before discounts, smallest unit."""
+    discount_minor: MoneyMinor = 0
+    """Discount on the line, smallest unit."""
+    total_minor: MoneyMinor
+    """What was paid for the line, smallest unit."""
+
+
+class _ByCustomer(Event):
+    """Whose purchase it is: card, else phone, else customer id; the key of the record is the first one present."""
+
+    card_number: CardNumber | None = None
+    phone: Phone | None = None
+    customer_id: CustomerId | None = None
+
+    @property
+    def key(self) -> str:
+        return self.card_number or self.phone or str(self.customer_id)
+
+    @model_validator(mode="after")
+    def _names_somebody(self) -> Self:
+        if self.card_number is None and self.phone is None and self.customer_id is None:
+            raise ValueError("one of card_number, phone and customer_id is needed")
+        return self
+
+
+class PurchaseCompleted(_ByCustomer, type="pos.purchase_completed.v1", topic="pos.purchases"):
+    """A receipt was paid. The lines add up to the totals, to the smallest unit."""
+
+    receipt_id: ReceiptId
+    store_id: StoreId
+    terminal_id: TerminalId
+    completed_at: Moment
+    """When the customer paid, by the till's clock."""
+    currency: Currency
+    lines: Annotated[list[PurchaseLine], Field(min_length=1, max_length=MAX_LINES)]
+    discount_minor: MoneyMinor = 0
+    """Sum of the lines' discounts, smallest unit."""
+    total_minor: MoneyMinor
+    """Sum of the lines' totals: what was paid, smallest unit."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        total = discount = 0
+        numbers = set()
+        for line in self.lines:
+            if line.amount_minor - line.discount_minor != line.total_minor:
+                raise ValueError(f"line {line.line_no}: total_minor is not amount_minor - discount_minor")
+            total += line.total_minor
+            discount += line.discount_minor
+            numbers.add(line.line_no)
+        if len(numbers) != len(self.lines):
+            raise ValueError("lines: two lines have the same line_no")
+        if total != self.total_minor:
+            raise ValueError(f"total_minor is {self.total_minor}, but the lines add up to {total}")
+        if discount != self.discount_minor:
+            raise ValueError(f"discount_minor is {self.discount_minor}, but the lines' discounts add up to {discount}")
+        return self
+
+
+class ReturnedLine(Part):
+    """What came back of one line of the purchase."""
+
+    line_no: Annotated[int, Field(ge=1, le=10_000, examples=[1])]
+    """Number of the line on the purchase's receipt."""
+    quantity: Quantity
+    total_minor: MoneyMinor
+    """Money given back for it, smallest unit; at most what was paid for the line."""
+
+
+class PurchaseReturned(_ByCustomer, type="pos.purchase_returned.v1", topic="pos.purchases"):
+    """Goods of a completed purchase came back. Carries the same card, phone or customer id as the purchase did."""
+
+    return_id: ReceiptId
+    """The return's own receipt."""
+    receipt_id: ReceiptId
+    """The receipt of the purchase."""
+    store_id: StoreId
+    terminal_id: TerminalId
+    returned_at: Moment
+    currency: Currency
+    lines: Annotated[list[ReturnedLine], Field(min_length=1, max_length=MAX_LINES)]
+    total_minor: MoneyMinor
+    """Sum of the lines' totals, smallest unit."""
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> Self:
+        if len({line.line_no for line in self.lines}) != len(self.lines):
+            raise ValueError("lines: two lines have the same line_no")
+        total = sum(line.total_minor for line in self.lines)
+        if total != self.total_minor:
+            raise ValueError(f"total_minor is {self.total_minor}, but the lines add up to {total}")
+        return self
+
+
+class PurchaseCancelled(_ByCustomer, type="pos.purchase_cancelled.v1", topic="pos.purchases"):
+    """A completed purchase never took place (annulled at the till). Carries the same card as the purchase did."""
+
+    receipt_id: ReceiptId
+    store_id: StoreId
+    terminal_id: TerminalId
+    cancelled_at: Moment

@@ -1,0 +1,71 @@
+"""The three kinds of record on the bus, and the register of all of them by their CloudEvents type."""
+
+import re
+from typing import Any, ClassVar, Self
+
+from pydantic import BaseModel, ConfigDict
+
+TYPE_PATTERN = re.compile(r"^([a-z]+\.[a-z_]+)\.v([1-9][0-9]*)$")
+
+
+class Part(BaseModel):
+    """A piece of a record. Unknown fields are ignored: a newer writer of the same version may add optional ones."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", strict=False, use_attribute_docstrings=True)
+
+
+class Record(Part):
+    """One record: JSON value of `topic`, its CloudEvents `type`, keyed by `key`."""
+
+    type: ClassVar[str]
+    topic: ClassVar[str]
+
+    def __init_subclass__(cls, *, type: str | None = None, topic: str | None = None, **rest: Any) -> None:
+        super().__init_subclass__(**rest)
+        if type is None or topic is None:
+            return
+        if not TYPE_PATTERN.match(type):
+            raise TypeError(f"{cls.__name__}: {type!r} is not <owner>.<name>.v<N>")
+        if type in BY_TYPE:
+            raise TypeError(f"{cls.__name__}: {type} is already {BY_TYPE[type].__name__}")
+        cls.type = type
+        cls.topic = topic
+        BY_TYPE[type] = cls
+
+    @property
+    def key(self) -> str:
+        """What the record is keyed by; records with one key keep their order."""
+        raise NotImplementedError
+
+
+class Event(Record):
+    """Something that happened; `<owner>.<past_tense>.v<N>`."""
+
+
+class Command(Record):
+    """Something that is asked for; `<owner>.<imperative>.v<N>`."""
+
+
+class State(Record):
+    """The newest state of a key in a compacted topic."""
+
+
+class Tombstone(Record):
+    """A null value in a compacted topic: the key's state is gone. Built from the key alone."""
+
+    @classmethod
+    def of_key(cls, key: str) -> Self:
+        """The tombstone for `key`; raises pydantic's ValidationError where the key is not of the field's type."""
+        (field,) = cls.model_fields
+        return cls.model_validate({field: key})
+
+
+BY_TYPE: dict[str, type[Record]] = {}
+
+
+def family(record_type: str) -> str:
+    """`pos.purchase_completed.v1` -> `pos.purchase_completed`; raises ValueError where it is no record type."""
+    match = TYPE_PATTERN.match(record_type)
+    if match is None:
+        raise ValueError(f"{record_type!r} is not <owner>.<name>.v<N>")
+    return match.group(1)
