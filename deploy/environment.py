@@ -39,26 +39,38 @@ TEXTS = {
         "не достучаться до индекса пакетов ({reason}); подключитесь к сети или укажите зеркало в UV_DEFAULT_INDEX",
     ),
     "compiler": (
-        "{package} has no ready build for this platform and needs a C compiler: install one "
-        "(Debian: apt install build-essential python3-dev; macOS: xcode-select --install) and try again",
-        "для {package} нет готовой сборки под эту платформу, нужен компилятор C: установите его "
-        "(Debian: apt install build-essential python3-dev; macOS: xcode-select --install) и повторите",
+        (
+            "{package} has no ready build for this platform and needs a C compiler: install one "
+            "(Debian: apt install build-essential python3-dev; macOS: xcode-select --install) and try again"
+        ),
+        (
+            "для {package} нет готовой сборки под эту платформу, нужен компилятор C: установите его "
+            "(Debian: apt install build-essential python3-dev; macOS: xcode-select --install) и повторите"
+        ),
     ),
     "venv": (
-        "this Python ({python}) comes without venv; install it (Debian: apt install python3-venv), "
-        "or install uv, or set KOPILKA_PYTHON to another Python",
-        "этот Python ({python}) без модуля venv; установите его (Debian: apt install python3-venv), "
-        "либо установите uv, либо укажите другой Python в KOPILKA_PYTHON",
+        (
+            "this Python ({python}) comes without venv; install it (Debian: apt install python3-venv), "
+            "or install uv, or set KOPILKA_PYTHON to another Python"
+        ),
+        (
+            "этот Python ({python}) без модуля venv; установите его (Debian: apt install python3-venv), "
+            "либо установите uv, либо укажите другой Python в KOPILKA_PYTHON"
+        ),
     ),
     "permission": (
         "cannot write to {folder}: make it yours, or clone the repository elsewhere",
         "нет прав на запись в {folder}: получите их или склонируйте репозиторий в другое место",
     ),
     "hash": (
-        "a downloaded package is not the one that requirements/ names (its checksum differs); "
-        "try again, and look at the proxy or mirror on the way",
-        "скачан не тот пакет, что указан в requirements/ (не сошлась контрольная сумма); "
-        "повторите, проверьте прокси или зеркало",
+        (
+            "a downloaded package is not the one that requirements/ names (its checksum differs); "
+            "try again, and look at the proxy or mirror on the way"
+        ),
+        (
+            "скачан не тот пакет, что указан в requirements/ (не сошлась контрольная сумма); "
+            "повторите, проверьте прокси или зеркало"
+        ),
     ),
     "other": ("the environment could not be created: {reason}", "не удалось создать окружение: {reason}"),
 }
@@ -174,7 +186,7 @@ def cause(output: str) -> Trouble:
         (r"NewConnectionError|ProxyError|Failed to fetch|No matching distribution found for uv", "network"),
         (r"gcc|g\+\+|clang|\bcc\b|Python\.h|[Cc]ompiler", "compiler"),
     ):
-        if re.search(pattern, output):
+        if telling := [line for line in output.splitlines() if re.search(pattern, line)]:
             package = re.search(r"(?:build|Building wheel for) `?([\w.-]+(?:==[\w.]+)?)", output)
             return Trouble(
                 text,
@@ -182,14 +194,14 @@ def cause(output: str) -> Trouble:
                 needed="1.5 GB",
                 python=sys.executable,
                 package=package[1] if package else "a package",
-                reason=last_line(output),
+                reason=plain(telling[-1]),
             )
-    return Trouble("other", reason=last_line(output))
+    lines = [line for line in output.splitlines() if line.strip()]
+    return Trouble("other", reason=plain(lines[-1]) if lines else "?")
 
 
-def last_line(output: str) -> str:
-    lines = [line.strip() for line in output.splitlines() if line.strip()]
-    return lines[-1].removeprefix("Caused by: ")[:200] if lines else "?"
+def plain(line: str) -> str:
+    return re.sub(r"^\s*((ERROR|WARNING|error|[Cc]aus(e|ed by)):\s*)+", "", line)[:200]
 
 
 if __name__ == "__main__":
