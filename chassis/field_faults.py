@@ -8,7 +8,7 @@ FAULTS_MAX: Final = 50
 PLACES: Final = ("body", "query", "path", "header", "cookie")
 
 
-def N_(text: str) -> str:
+def N_(text: str) -> str:  # noqa: N802 (the name that gettext gave it)
     """Marks an English text for the catalogue; it is translated where it is shown."""
     return text
 
@@ -22,10 +22,11 @@ class Fault(NamedTuple):
 
 
 UNNAMED: Final = N_("this value cannot be taken here")
+NOT_JSON: Final = N_("is not valid JSON (at character {position})")
 TEXTS: Final = {
     "missing": N_("is needed"),
     "extra_forbidden": N_("is not known here; leave it out"),
-    "json_invalid": N_("is not valid JSON (at character {position})"),
+    "json_invalid": N_("is not valid JSON"),
     "model_type": N_("must be an object"),
     "model_attributes_type": N_("must be an object"),
     "dataclass_type": N_("must be an object"),
@@ -86,7 +87,7 @@ TEXTS: Final = {
     "url_scheme": N_("must be a URL with one of: {expected_schemes}"),
     "url_too_long": N_("is too long; characters at most: {max_length}"),
 }
-"""Our own words for pydantic's error types: its own are English only, and some of them quote what was sent."""
+"""Our own words for pydantic's error types: its own are English only, and some quote what was sent."""
 
 
 def faults_of(errors: Sequence[Mapping[str, Any]]) -> list[Fault]:
@@ -121,12 +122,17 @@ def nul_in(value: object) -> Sequence[str | int] | None:
 
 def _fault(error: Mapping[str, Any]) -> Fault:
     location = error["loc"]
-    values = error.get("ctx") or {}
-    if error["type"] == "json_invalid":
-        return Fault("body", TEXTS["json_invalid"], {"position": location[-1]})
+    values = {name: _without_or(value) for name, value in (error.get("ctx") or {}).items()}
+    if error["type"] == "json_invalid" and location[0] == "body" and isinstance(location[-1], int):
+        return Fault("body", NOT_JSON, {"position": location[-1]})
     if error["type"] in TEXTS:
         return Fault(field_name(location), TEXTS[error["type"]], values)
     return Fault(field_name(location), _validators_own_words(error, values))
+
+
+def _without_or(value: object) -> object:
+    """pydantic lists what it expects as `'a', 'b' or 'c'`, in English alone."""
+    return value.replace("' or '", "', '") if isinstance(value, str) else value
 
 
 def _validators_own_words(error: Mapping[str, Any], values: Mapping[str, Any]) -> str:

@@ -1,7 +1,7 @@
 """Texts in the reader's language: English in the code, other languages in gettext catalogues beside it.
 
-A package `p` that people read has `p/locales/<language>/LC_MESSAGES/p.po`. Catalogues are read as they are written:
-there is no compiled file to forget. Plural forms follow the catalogue's own `Plural-Forms` header.
+A package `p` that people read has `p/locales/<language>/LC_MESSAGES/p.po`. Catalogues are read as they are
+written: there is no compiled file to forget. Plural forms follow the catalogue's own `Plural-Forms` header.
 """
 
 import io
@@ -22,11 +22,11 @@ CHASSIS: Final = Path(__file__).parent
 
 @cache
 def translator(package: Path, language: Language) -> NullTranslations:
-    """The texts of the package whose folder is `package`: `.gettext(text)`, `.ngettext(one, many, n)`, `.pgettext(…)`.
+    """The texts of the package whose folder is `package`: `.gettext(text)`, `.ngettext(one, many, n)`.
 
-    What its catalogue does not have is looked up in the chassis', and is English otherwise. Jinja templates take the
-    same object: `environment.install_gettext_translations(translator(…), newstyle=True)`. Raises FileNotFoundError
-    where the package has no catalogue of the language, babel's PoFileError where it is malformed.
+    What its catalogue does not have is looked up in the chassis', and is English otherwise. Jinja templates take
+    the same object: `environment.install_gettext_translations(translator(…), newstyle=True)`. Raises
+    FileNotFoundError where the package has no catalogue of the language, babel's PoFileError where it is malformed.
     """
     if language == SOURCE_LANGUAGE:
         return NullTranslations()
@@ -42,7 +42,7 @@ def catalogue_path(package: Path, language: Language) -> Path:
 
 
 def preferred_language(accept_language: str | None) -> Language:
-    """The language that an `Accept-Language` header (RFC 9110, section 12.5.4) likes best; English where it names none."""
+    """The language that `Accept-Language` (RFC 9110, section 12.5.4) likes best; English where it names none."""
     best: tuple[float, Language] = (0.0, SOURCE_LANGUAGE)
     for choice in (accept_language or "").split(","):
         tag, _, parameter = choice.partition(";")

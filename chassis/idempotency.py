@@ -1,0 +1,128 @@
+"""`Idempotency-Key`: a request that is sent again has its effect once, and gets the first answer again.
+
+The answer is kept by the transaction that has the effect, so that both are there together or not at all.
+"""
+
+import hashlib
+import re
+from collections.abc import Awaitable, Callable
+from datetime import datetime
+from typing import Any, Final
+
+import sqlalchemy as sa
+from fastapi import Request
+from starlette.responses import Response
+
+from chassis.envelope import content_hash
+from chassis.field_faults import N_
+from chassis.problems import RETRY_AFTER_S, Problem
+from chassis.transaction import Transaction
+
+HEADER: Final = "Idempotency-Key"
+REPLAYED: Final = "Idempotency-Replayed"
+NEEDED: Final = frozenset({"POST"})
+ALLOWED: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
+KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
+
+LOCK = "SELECT pg_try_advisory_xact_lock($1)"
+ANSWER = "SELECT request_hash, status, content_type, body FROM idempotency_keys WHERE key = $1 AND route = $2"
+KEEP = """
+INSERT INTO idempotency_keys (key, route, request_hash, status, content_type, body, answered_at)
+VALUES ($1, $2, $3, $4, $5, $6, $7)
+"""
+FORGET = """
+DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
+    SELECT ctid FROM idempotency_keys WHERE answered_at < $1 LIMIT $2
+))
+"""
+
+OPENAPI_PARAMETER: Final = {
+    "name": HEADER,
+    "in": "header",
+    "description": "Any 1 to 255 visible ASCII characters, such as a UUID; a new one for each new intent. "
+    "The same key with the same body gets the first answer again.",
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+}
+
+
+def key_of(request: Request) -> str | None:
+    """The request's key, if it has one. Raises `Problem` 400 where it is needed and missing, or malformed."""
+    keys = request.headers.getlist(HEADER)
+    if not keys and request.method not in NEEDED:
+        return None
+    if not keys:
+        raise Problem(
+            400,
+            "idempotency_key_missing",
+            N_("This request needs the header Idempotency-Key: any text of your own, a new one for each new intent."),
+            field=HEADER,
+        )
+    if len(keys) > 1 or not KEY.fullmatch(keys[0]):
+        raise Problem(
+            400,
+            "idempotency_key_malformed",
+            N_("The header Idempotency-Key is given once and has 1 to 255 visible ASCII characters."),
+            field=HEADER,
+        )
+    return keys[0]
+
+
+async def answer_once(tx: Transaction, request: Request, key: str, act: Callable[[], Awaitable[Response]]) -> Response:
+    """What `act` answers, or what it answered the first time; `request`'s body has been read.
+
+    A key belongs to the method and the path. Raises `Problem` 409 while another request with the key is at work,
+    422 where the key was used for something else.
+    """
+    route = f"{request.method} {request.scope['raw_path'].decode('ascii')}"
+    request_hash = await _hash_of(request)
+    await _lock(tx, key, route)
+    kept = await tx.sql(ANSWER, key, route)
+    if kept:
+        return _first_answer(kept[0], request_hash)
+    response = await act()
+    if 200 <= response.status_code < 300:
+        content_type = response.headers.get("content-type", "")
+        await tx.sql(KEEP, key, route, request_hash, response.status_code, content_type, response.body, tx.now)
+    return response
+
+
+async def forget(tx: Transaction, *, before: datetime, most: int = 1000) -> bool:
+    """Forget answers given before that moment, a bounded number at a time; True where more may be left."""
+    result = await tx.connection.exec_driver_sql(FORGET, (before, most))
+    return result.rowcount == most
+
+
+async def _lock(tx: Transaction, key: str, route: str) -> None:
+    """Be the only one at work with this key. The lock goes with the transaction: a crash leaves nothing behind.
+
+    It is a statement of its own: the next one's snapshot is younger and sees what the last holder committed.
+    """
+    ((is_mine,),) = await tx.sql(LOCK, content_hash(f"idempotency {route} {key}".encode()))
+    if not is_mine:
+        raise Problem(
+            409,
+            "request_in_progress",
+            N_("A request with this Idempotency-Key is at work; send it again after {seconds} s for its answer."),
+            field=HEADER,
+            headers={"Retry-After": str(RETRY_AFTER_S)},
+            seconds=RETRY_AFTER_S,
+        )
+
+
+def _first_answer(kept: sa.Row[Any], request_hash: bytes) -> Response:
+    if kept.request_hash != request_hash:
+        raise Problem(
+            422,
+            "idempotency_key_reused",
+            N_("This Idempotency-Key was used for another request; take a new key for each new intent."),
+            field=HEADER,
+        )
+    headers = {REPLAYED: "true"} | ({"Content-Type": kept.content_type} if kept.content_type else {})
+    return Response(kept.body, status_code=kept.status, headers=headers)
+
+
+async def _hash_of(request: Request) -> bytes:
+    asked = hashlib.blake2b(request.scope["query_string"], digest_size=32)
+    asked.update(b"\0")
+    asked.update(await request.body())
+    return asked.digest()
