@@ -1,0 +1,181 @@
+"""Looking at the topics from outside, without joining a group: how far they are, how far each group is, what is in them."""
+
+import time
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Literal, Self
+
+from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+
+from chassis.envelope import Raw
+
+TIMEOUT_MS = 5000
+POLL_MS = 500
+Start = Literal["beginning", "end"]
+
+
+@dataclass(frozen=True)
+class TopicState:
+    """`offsets` is at most so many records: compaction and the marks of transactions leave gaps in a topic's offsets."""
+
+    name: str
+    partitions: int
+    first_offset: int
+    offsets: int
+
+
+class TopicReader:
+    """A look at the bus: `async with TopicReader("host:port") as bus`. Raises aiokafka's KafkaError."""
+
+    def __init__(self, bootstrap_servers: str) -> None:
+        self._consumer = AIOKafkaConsumer(
+            bootstrap_servers=bootstrap_servers,
+            client_id="kopilka-reader",
+            isolation_level="read_committed",
+            enable_auto_commit=False,
+            request_timeout_ms=TIMEOUT_MS,
+            metadata_max_age_ms=5000,
+        )
+        self._admin = AIOKafkaAdminClient(
+            bootstrap_servers=bootstrap_servers, client_id="kopilka-reader", request_timeout_ms=TIMEOUT_MS
+        )
+
+    async def __aenter__(self) -> Self:
+        try:
+            await self._consumer.start()
+            await self._admin.start()
+        except BaseException:
+            await self._close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._close()
+
+    async def _close(self) -> None:
+        await self._admin.close()
+        await self._consumer.stop()
+
+    async def names(self) -> list[str]:
+        """Every topic that is there, Kafka's own left out."""
+        return sorted(name for name in await self._admin.list_topics() if not name.startswith("__"))
+
+    async def states(self, topics: Collection[str]) -> dict[str, TopicState]:
+        """How many partitions and offsets each of the topics has; a topic that is not there is left out."""
+        partitions = await self._partitions(topics)
+        first = await self._consumer.beginning_offsets(partitions) if partitions else {}
+        last = await self._consumer.end_offsets(partitions) if partitions else {}
+        states = {}
+        for topic in {partition.topic for partition in partitions}:
+            mine = [partition for partition in partitions if partition.topic == topic]
+            begin = sum(first[partition] for partition in mine)
+            states[topic] = TopicState(
+                topic, len(mine), begin, sum(last[partition] for partition in mine) - begin
+            )
+        return states
+
+    async def ends(self, topics: Collection[str]) -> dict[TopicPartition, int]:
+        """The offset behind the last committed record of each partition."""
+        partitions = await self._partitions(topics)
+        ends: dict[TopicPartition, int] = await self._consumer.end_offsets(partitions) if partitions else {}
+        return ends
+
+    async def committed(self, group: str) -> dict[TopicPartition, int]:
+        """How far the group has got, in the partitions where it has committed anything."""
+        offsets = await self._admin.list_consumer_group_offsets(group)
+        return {partition: at.offset for partition, at in offsets.items() if at.offset >= 0}
+
+    async def read(self, topic: str, *, start: Start, last: int = 0, follow: bool) -> AsyncIterator[Raw]:
+        """The topic's records, oldest first per partition.
+
+        From its beginning, or from `last` records before the end of each partition. Without `follow` until where the
+        topic ended when the reading began. Raises KeyError where there is no such topic.
+        """
+        partitions = await self._partitions([topic])
+        if not partitions:
+            raise KeyError(topic)
+        first = await self._consumer.beginning_offsets(partitions)
+        ends = await self._consumer.end_offsets(partitions)
+        starts = first if start == "beginning" else {p: max(first[p], ends[p] - last) for p in partitions}
+        self._consumer.assign(partitions)
+        for partition in partitions:
+            self._consumer.seek(partition, starts[partition])
+        unread = {partition for partition in partitions if starts[partition] < ends[partition]}
+        while follow or unread:
+            fetched: Mapping[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(
+                timeout_ms=POLL_MS
+            )
+            for record in _by_time(fetched.values()):
+                if follow or record.offset < ends[TopicPartition(topic, record.partition)]:
+                    yield _raw(record)
+            # The position, not the last record: behind it there may be only marks of transactions.
+            unread = {each for each in unread if await self._consumer.position(each) < ends[each]}
+
+    async def _partitions(self, topics: Collection[str]) -> list[TopicPartition]:
+        """Asked of the brokers, for the consumer itself learns of a new topic only now and then."""
+        if not topics:
+            return []
+        described = await self._admin.describe_topics(list(topics))
+        return [
+            TopicPartition(topic["topic"], partition["partition"])
+            for topic in described
+            if topic["error_code"] == 0
+            for partition in topic["partitions"]
+        ]
+
+
+@dataclass(frozen=True)
+class GroupState:
+    """How far behind a group is on one topic, and how many offsets of it the group has done since the topic began."""
+
+    lag: int
+    done: int
+
+
+def group_state(
+    ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int], topic: str
+) -> GroupState:
+    """A partition that the group never committed counts whole as lag."""
+    mine = [partition for partition in ends if partition.topic == topic]
+    done = {partition: min(committed.get(partition, 0), ends[partition]) for partition in mine}
+    return GroupState(
+        lag=sum(ends[partition] - done[partition] for partition in mine), done=sum(done.values())
+    )
+
+
+class Rate:
+    """How fast a count grows: records a second over the last `over_s` seconds."""
+
+    def __init__(self, over_s: float = 10) -> None:
+        self._over_s = over_s
+        self._seen: list[tuple[float, int]] = []
+
+    def see(self, count: int, *, at: float | None = None) -> float:
+        """Take the count of this moment (`at`: of that one, in seconds) and give the rate."""
+        now = time.monotonic() if at is None else at
+        self._seen = [seen for seen in self._seen if now - seen[0] <= self._over_s and seen[1] <= count]
+        self._seen.append((now, count))
+        (then, before), passed = self._seen[0], now - self._seen[0][0]
+        return (count - before) / passed if passed > 0 else 0.0
+
+
+def _by_time(batches: Iterable[list[ConsumerRecord]]) -> list[ConsumerRecord]:
+    """A stable order for the eye across partitions; within one it is the offsets' order anyway."""
+    records = [record for batch in batches for record in batch]
+    return sorted(records, key=lambda record: record.timestamp)
+
+
+def _raw(record: ConsumerRecord) -> Raw:
+    return Raw(
+        topic=record.topic,
+        partition=record.partition,
+        offset=record.offset,
+        timestamp_ms=record.timestamp,
+        key=record.key,
+        value=record.value,
+        headers=tuple((name, bytes(value)) for name, value in record.headers),
+    )
