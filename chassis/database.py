@@ -111,5 +111,3 @@ def is_infrastructure_trouble(error: BaseException) -> bool:
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate)[:2] in INFRASTRUCTURE_CLASSES
     return isinstance(error, OSError | TimeoutError | sa.exc.TimeoutError | asyncpg.InterfaceError)
-
-

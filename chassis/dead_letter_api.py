@@ -11,7 +11,6 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from chassis import dead_letter_settling
-from chassis.field_faults import N_
 from chassis.pagination import Keyset, Page, Paging
 from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
@@ -186,10 +185,10 @@ async def _settled(tx: Transaction, id: UUID, settled: list[UUID]) -> None:
     raise Problem(
         409,
         "dead_letter_settled",
-        N_("This dead letter is settled already: its state is {state}. Only one that is kept can be settled."),
+        "This dead letter is settled already: its state is {state}. Only one that is kept can be settled.",
         state=state,
     )
 
 
 def _not_found() -> Problem:
-    return Problem(404, "dead_letter_not_found", N_("No dead letter has this id; GET /dead-letters lists them."))
+    return Problem(404, "dead_letter_not_found", "No dead letter has this id; GET /dead-letters lists them.")

@@ -1,4 +1,4 @@
-"""What people do with dead letters: look at them, replay them after a fix, or drop them. Each is settled once."""
+"""What people do with dead letters: look at them, replay them after a fix, drop them. Each is settled once."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from chassis.transaction import Transaction
 
 SETTLE = """
 UPDATE dead_letters SET state = $2, settled_at = $3
-WHERE id = ANY (ARRAY(SELECT id FROM dead_letters WHERE id = ANY ($1::uuid[]) AND state = 'kept' ORDER BY died_at, id
-                      FOR UPDATE))
+WHERE id = ANY (ARRAY(
+    SELECT id FROM dead_letters WHERE id = ANY ($1::uuid[]) AND state = 'kept' ORDER BY died_at, id FOR UPDATE
+))
 RETURNING id
 """
 
@@ -67,10 +68,10 @@ async def find(
 
 
 async def replay(tx: Transaction, ids: Sequence[UUID]) -> list[UUID]:
-    """Publish them once more on their own topic, byte for byte, in the order in which they died; gives those it replayed.
+    """Publish them once more on their own topic, byte for byte, in the order in which they died.
 
-    The groups that had understood the record know its event id and do nothing. One that is settled already, or
-    is being settled at this moment by somebody else, is left alone.
+    Gives those it replayed: one that is settled already, or is being settled at this moment by somebody else, is
+    left alone. The groups that had understood the record know its event id and do nothing.
     """
     replayed = await _settle(tx, ids, "replayed")
     letters = await find(tx, ids=replayed, settled=True, most=len(replayed)) if replayed else []

@@ -72,12 +72,12 @@ class Delivery:
             letters = [item for item in items if isinstance(item, DeadLetter)]
             tx.hearing(heard)
             fresh = await inbox.claim(tx, heard)
-            for record_type, group in layers(((each.raw.topic, each.raw.key), each.record.type, each) for each in fresh):
+            for record_type, group in layers(
+                ((each.raw.topic, each.raw.key), each.record.type, each) for each in fresh
+            ):
                 await self._call(self.handlers[record_type], group, tx)
             letters += [DeadLetter(each.raw, why) for each, why in tx.refused]
-            if tx.refused:
-                claimed = set(map(id, fresh))
-                await inbox.release(tx, [each for each, _ in tx.refused if id(each) in claimed])
+            await inbox.release(tx, [each for each, why in tx.refused if why is not inbox.REUSED])
             await dead_letters.bury(tx, letters, group=self.group, cap=self.cap)
             failpoint("before_database_commit")
         failpoint("after_database_commit")
@@ -100,7 +100,10 @@ class Delivery:
                 await handler.handle([each.record for each in group], tx)
         else:
             for each in group:
-                with traced(handler.record.type, each.traceparent), structlog.contextvars.bound_contextvars(**_names(each)):
+                with (
+                    traced(handler.record.type, each.traceparent),
+                    structlog.contextvars.bound_contextvars(**_names(each)),
+                ):
                     await handler.handle(each.record, tx)
         metrics.handled.labels(self.group, handler.record.type).inc(len(group))
         metrics.handling_s.labels(self.group, handler.record.type).observe(time.perf_counter() - started)

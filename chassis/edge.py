@@ -17,7 +17,6 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from chassis.field_faults import N_
 from chassis.problems import Problem, problem_of, problem_of_status, problem_response
 from chassis.tracebacks import without_messages
 from chassis.tracing import current_traceparent, trace_id, traced
@@ -115,7 +114,7 @@ class Gate:
                 raise Problem(
                     421,
                     "misdirected_request",
-                    N_("Without KOPILKA_API_TOKEN this service answers to 127.0.0.1 and localhost alone."),
+                    "Without KOPILKA_API_TOKEN this service answers to 127.0.0.1 and localhost alone.",
                 )
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
@@ -123,7 +122,7 @@ class Gate:
             raise Problem(
                 401,
                 "unauthorized",
-                N_("This request needs the header Authorization: Bearer, followed by the service's token."),
+                "This request needs the header Authorization: Bearer, followed by the service's token.",
                 headers={"WWW-Authenticate": "Bearer"},
             )
 
@@ -165,7 +164,7 @@ def _refuse_odd_paths(scope: Scope) -> None:
     if len(path) > PATH_MAX_BYTES or len(query) > 2 * PATH_MAX_BYTES:
         raise problem_of_status(414)
     if b"%00" in path or b"%00" in query:
-        raise Problem(400, "nul_character", N_("Text must not have the character NUL (U+0000)."))
+        raise Problem(400, "nul_character", "Text must not have the character NUL (U+0000).")
 
 
 def _refuse_announced_size(headers: Headers) -> None:

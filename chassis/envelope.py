@@ -75,7 +75,9 @@ def decode(raw: Raw, known: Mapping[str, type[Record]], *, value_max_bytes: int)
     if headers.get("ce_specversion") != b"1.0":
         raise Unprocessable("bad_header", f"ce_specversion: must be 1.0, is {_text(headers, 'ce_specversion')!r}")
     if not headers.get("content-type", b"").startswith(CONTENT_TYPE):
-        raise Unprocessable("bad_header", f"content-type: must be application/json, is {_text(headers, 'content-type')!r}")
+        raise Unprocessable(
+            "bad_header", f"content-type: must be application/json, is {_text(headers, 'content-type')!r}"
+        )
     value = raw.value or b""
     return Heard(
         raw=raw,
@@ -88,7 +90,9 @@ def decode(raw: Raw, known: Mapping[str, type[Record]], *, value_max_bytes: int)
     )
 
 
-def encode(record: Record, *, event_id: UUID, source: str, time: datetime, traceparent: str | None) -> tuple[Headers, bytes | None]:
+def encode(
+    record: Record, *, event_id: UUID, source: str, time: datetime, traceparent: str | None
+) -> tuple[Headers, bytes | None]:
     """Headers and value of a record that is to be published; the value of a tombstone is None."""
     headers = [
         ("ce_specversion", b"1.0"),

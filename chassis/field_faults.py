@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 FIELD_MAX_CHARS: Final = 200
 FAULTS_MAX: Final = 50
+QUOTE_MIN_CHARS: Final = 3
 PLACES: Final = ("body", "query", "path", "header", "cookie")
 
 
@@ -125,9 +126,10 @@ def _fault(error: Mapping[str, Any]) -> Fault:
     values = {name: _without_or(value) for name, value in (error.get("ctx") or {}).items()}
     if error["type"] == "json_invalid" and location[0] == "body" and isinstance(location[-1], int):
         return Fault("body", NOT_JSON, {"position": location[-1]})
-    if error["type"] in TEXTS:
-        return Fault(field_name(location), TEXTS[error["type"]], values)
-    return Fault(field_name(location), _validators_own_words(error, values))
+    detail = TEXTS.get(error["type"])
+    if detail is None:
+        return Fault(field_name(location), _validators_own_words(error, values))
+    return Fault(field_name(location), detail, values)
 
 
 def _without_or(value: object) -> object:
@@ -141,5 +143,5 @@ def _validators_own_words(error: Mapping[str, Any], values: Mapping[str, Any]) -
         return UNNAMED
     text = str(values.get("error", ""))
     sent = error.get("input")
-    quotes = isinstance(sent, str | int | float) and str(sent) in text
+    quotes = isinstance(sent, str | int | float) and len(str(sent)) >= QUOTE_MIN_CHARS and str(sent) in text
     return UNNAMED if quotes or not text else text

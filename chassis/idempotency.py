@@ -14,7 +14,6 @@ from fastapi import Request
 from starlette.responses import Response
 
 from chassis.envelope import content_hash
-from chassis.field_faults import N_
 from chassis.problems import RETRY_AFTER_S, Problem
 from chassis.transaction import Transaction
 
@@ -54,14 +53,14 @@ def key_of(request: Request) -> str | None:
         raise Problem(
             400,
             "idempotency_key_missing",
-            N_("This request needs the header Idempotency-Key: any text of your own, a new one for each new intent."),
+            "This request needs the header Idempotency-Key: any text of your own, a new one for each new intent.",
             field=HEADER,
         )
     if len(keys) > 1 or not KEY.fullmatch(keys[0]):
         raise Problem(
             400,
             "idempotency_key_malformed",
-            N_("The header Idempotency-Key is given once and has 1 to 255 visible ASCII characters."),
+            "The header Idempotency-Key is given once and has 1 to 255 visible ASCII characters.",
             field=HEADER,
         )
     return keys[0]
@@ -102,7 +101,7 @@ async def _lock(tx: Transaction, key: str, route: str) -> None:
         raise Problem(
             409,
             "request_in_progress",
-            N_("A request with this Idempotency-Key is at work; send it again after {seconds} s for its answer."),
+            "A request with this Idempotency-Key is at work; send it again after {seconds} s for its answer.",
             field=HEADER,
             headers={"Retry-After": str(RETRY_AFTER_S)},
             seconds=RETRY_AFTER_S,
@@ -114,7 +113,7 @@ def _first_answer(kept: sa.Row[Any], request_hash: bytes) -> Response:
         raise Problem(
             422,
             "idempotency_key_reused",
-            N_("This Idempotency-Key was used for another request; take a new key for each new intent."),
+            "This Idempotency-Key was used for another request; take a new key for each new intent.",
             field=HEADER,
         )
     headers = {REPLAYED: "true"} | ({"Content-Type": kept.content_type} if kept.content_type else {})

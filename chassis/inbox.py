@@ -28,6 +28,10 @@ DELETE FROM inbox WHERE ctid = ANY (ARRAY(
     SELECT ctid FROM inbox WHERE heard_at < $1 LIMIT $2
 ))
 """
+REUSED = Unprocessable(
+    "event_id_reused",
+    "ce_id: this id and ce_source were used before for other content; give every event an id of its own",
+)
 
 
 async def claim(tx: Transaction, heard: Sequence[Heard]) -> list[Heard]:
@@ -70,10 +74,7 @@ async def _refuse_reused_ids(tx: Transaction, repeated: Sequence[Heard]) -> None
     remembered: dict[tuple[UUID, str], int] = {(event_id, source): content for event_id, source, content in rows}
     for each in repeated:
         if remembered.get((each.event_id, each.source)) != each.content_hash:
-            tx.refused.append((each, Unprocessable("event_id_reused", REUSED)))
-
-
-REUSED = "ce_id: this id and ce_source were used before for other content; give every event an id of its own"
+            tx.refused.append((each, REUSED))
 
 
 async def forget(tx: Transaction, *, before: datetime, most: int = 10_000) -> bool:

@@ -74,6 +74,8 @@ async def keep_running(job: Job, database: Database, stop: asyncio.Event) -> Non
             await run_job(job, database)
         except Exception as error:
             metrics.job_failures.labels(database.service, job.name).inc()
-            log.error("job_failed", job=job.name, error=type(error).__name__, exc_info=None if may_pass(error) else error)
+            log.error(
+                "job_failed", job=job.name, error=type(error).__name__, exc_info=None if may_pass(error) else error
+            )
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), job.every.total_seconds())

@@ -15,9 +15,13 @@ batch_records = Histogram(
 )
 batch_s = Histogram("kopilka_batch_seconds", "From the first try of a batch to its database commit.", ["group"])
 retries = Counter("kopilka_retries_total", "Tries repeated after infrastructure trouble.", ["group", "of"])
-dead_letters = Counter("kopilka_dead_letters_total", "Records that could not be processed.", ["group", "topic", "reason"])
+dead_letters = Counter(
+    "kopilka_dead_letters_total", "Records that could not be processed.", ["group", "topic", "reason"]
+)
 halted = Gauge("kopilka_worker_halted", "1 while the worker stands still because of too many dead letters.", ["group"])
-lag_records = Gauge("kopilka_lag_records", "Records that are published and not yet handled.", ["group", "topic", "partition"])
+lag_records = Gauge(
+    "kopilka_lag_records", "Records that are published and not yet handled.", ["group", "topic", "partition"]
+)
 published = Counter("kopilka_records_published_total", "Records that the relay published.", ["service", "topic"])
 relay_leads = Gauge("kopilka_relay_leads", "1 while this process is the one that publishes.", ["service"])
 outbox_age_s = Gauge("kopilka_outbox_age_seconds", "Age of the oldest record that waits to be published.", ["service"])

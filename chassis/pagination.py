@@ -14,7 +14,6 @@ import sqlalchemy as sa
 from fastapi import Depends, Query
 from pydantic import AwareDatetime, BaseModel, Field, StringConstraints, TypeAdapter
 
-from chassis.field_faults import N_
 from chassis.problems import Problem
 from chassis.transaction import Transaction
 
@@ -99,7 +98,7 @@ class Keyset:
             raise Problem(
                 400,
                 "bad_cursor",
-                N_("This cursor is not one of this list; start at the first page, without a cursor."),
+                "This cursor is not one of this list; start at the first page, without a cursor.",
                 field="cursor",
             ) from None
 

@@ -1,7 +1,6 @@
 """Errors of the HTTP API: RFC 9457 problem documents in the caller's language, naming the field and the mend."""
 
 from collections.abc import Mapping, Sequence
-from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
@@ -12,7 +11,7 @@ from starlette.exceptions import HTTPException
 from starlette.responses import Response
 
 from chassis.database import is_infrastructure_trouble
-from chassis.field_faults import N_, Fault, faults_of
+from chassis.field_faults import Fault, faults_of
 from chassis.languages import CHASSIS, preferred_language, translator
 from chassis.tracing import current_traceparent, trace_id
 from contracts.fields import Language
@@ -136,24 +135,30 @@ def problem_of(error: Exception) -> Problem:
         return Problem(
             503,
             "temporarily_unavailable",
-            N_(
-                "The service cannot work just now. Send the same request again after {seconds} s, with the same "
-                "Idempotency-Key: it will be done once."
-            ),
+            "The service cannot work just now. Send the same request again after {seconds} s, with the same "
+            "Idempotency-Key: it will be done once.",
             seconds=RETRY_AFTER_S,
             headers={"Retry-After": str(RETRY_AFTER_S)},
         )
     return Problem(
         500,
         "internal_error",
-        N_("The service failed on this request, and the failure is logged. Name `instance` when you report it."),
+        "The service failed on this request, and the failure is logged. Name `instance` when you report it.",
     )
 
 
 def problem_of_status(status: int) -> Problem:
     """The problem of a bare HTTP status."""
-    code, detail = _STATUSES.get(status, (_code_of(status), N_("The request cannot be answered.")))
-    return Problem(status, code, detail)
+    known = [
+        Problem(400, "unreadable_request", "The body could not be read; send valid JSON in UTF-8."),
+        Problem(404, "not_found", "Nothing is at this path; GET /openapi.json lists the paths."),
+        Problem(405, "method_not_allowed", "This path takes only the methods that the header Allow names."),
+        Problem(413, "too_large", "The body is too large; send it in several smaller requests."),
+        Problem(414, "path_too_long", "The path or the query is too long; put long values into the body."),
+        Problem(415, "unsupported_media_type", "Send the body as JSON, with Content-Type: application/json."),
+    ]
+    other = Problem(status, "http_error", "The request cannot be answered.")
+    return next((problem for problem in known if problem.status == status), other)
 
 
 def _of_status(error: HTTPException) -> Problem:
@@ -169,25 +174,6 @@ def _of_fields(error: RequestValidationError) -> Problem:
     return Problem(
         422,
         "invalid_request",
-        N_("The request has values that cannot be taken; `errors` names each field and how to mend it."),
+        "The request has values that cannot be taken; `errors` names each field and how to mend it.",
         faults=faults,
     )
-
-
-def _code_of(status: int) -> str:
-    try:
-        return HTTPStatus(status).name.lower()
-    except ValueError:
-        return "http_error"
-
-
-_STATUSES: Final = {
-    400: ("unreadable_request", N_("The body could not be read; send valid JSON in UTF-8.")),
-    404: ("not_found", N_("Nothing is at this path; GET /openapi.json lists the paths.")),
-    405: (
-        "method_not_allowed",
-        N_("This path does not take this method; the header Allow names those it takes."),
-    ),
-    413: ("too_large", N_("The body is too large; send it in several smaller requests.")),
-    415: ("unsupported_media_type", N_("Send the body as JSON, with Content-Type: application/json.")),
-}

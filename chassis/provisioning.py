@@ -27,10 +27,7 @@ async def provision(bootstrap_servers: str, topics: Iterable[Topic], *, replicat
         if not missing:
             return []
         response = await admin.create_topics(
-            [
-                NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.config)
-                for topic in missing
-            ]
+            [NewTopic(topic.name, topic.partitions, replication, topic_configs=topic.config) for topic in missing]
         )
         for name, code, *message in response.topic_errors:
             if code and for_code(code) is not TopicAlreadyExistsError:
@@ -39,5 +36,3 @@ async def provision(bootstrap_servers: str, topics: Iterable[Topic], *, replicat
         await admin.close()
     log.info("topics_created", topics=[topic.name for topic in missing])
     return [topic.name for topic in missing]
-
-

@@ -142,9 +142,7 @@ class Relay:
             for partition, mine in (await self._by_partition(producer, rows)).items():
                 delivered += [await each for each in self._batches(producer, partition, mine)]
             await asyncio.gather(*delivered)
-            await producer.send_offsets_to_transaction(
-                {TOKEN_PARTITION: OffsetAndMetadata(0, token.hex)}, self.group
-            )
+            await producer.send_offsets_to_transaction({TOKEN_PARTITION: OffsetAndMetadata(0, token.hex)}, self.group)
             failpoint("before_publish_commit")
         for row in rows:
             metrics.published.labels(self.service, row["topic"]).inc()

@@ -10,7 +10,7 @@ from starlette.responses import Response
 
 from chassis import idempotency
 from chassis.database import Database
-from chassis.field_faults import N_, Fault, field_name, nul_in
+from chassis.field_faults import Fault, field_name, nul_in
 from chassis.problems import MEDIA_TYPE, Problem
 from chassis.transaction import Transaction
 
@@ -105,5 +105,5 @@ def _refuse_nul(body: bytes) -> None:
     except (ValueError, RecursionError):
         return
     if location is not None:
-        fault = Fault(field_name(("body", *location)), N_("has the character NUL (U+0000); leave it out"))
-        raise Problem(422, "nul_character", N_("Text must not have the character NUL (U+0000)."), faults=[fault])
+        fault = Fault(field_name(("body", *location)), "has the character NUL (U+0000); leave it out")
+        raise Problem(422, "nul_character", "Text must not have the character NUL (U+0000).", faults=[fault])

@@ -19,13 +19,19 @@ def may_pass(error: BaseException) -> bool:
     return isinstance(error, KafkaError) or is_infrastructure_trouble(error)
 
 
+def said_of(error: BaseException | None) -> str:
+    """What a log line says of the trouble: the server's own words, without the statement's parameters."""
+    cause = getattr(error, "orig", None) or error
+    return f"{type(error).__name__}: {cause}"[:300]
+
+
 def trying(group: str, of: str, *, gives_up: Callable[[], bool], max_wait_s: float = 5) -> tenacity.AsyncRetrying:
     """`async for attempt in trying(…): with attempt: …`; raises the last error once `gives_up()`, or what cannot pass."""
 
     def say(state: tenacity.RetryCallState) -> None:
         metrics.retries.labels(group, of).inc()
         error = state.outcome.exception() if state.outcome else None
-        log.warning("trying_again", group=group, of=of, tries=state.attempt_number, error=type(error).__name__)
+        log.warning("trying_again", group=group, of=of, tries=state.attempt_number, error=said_of(error))
 
     return tenacity.AsyncRetrying(
         retry=tenacity.retry_if_exception(may_pass),

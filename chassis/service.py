@@ -182,9 +182,7 @@ class _Process:
         async def readiness() -> Sequence[str]:
             return await self._reasons_not_ready(parts)
 
-        app = build_app(
-            self.service.name, self.service.api, self.database, settings=self.settings, readiness=readiness
-        )
+        app = build_app(self.service.name, self.service.api, self.database, settings=self.settings, readiness=readiness)
         port = PORTS.get(self.service.name, 0) if self.settings.http_port is None else self.settings.http_port
         listening = socket.create_server((self.settings.http_host, port), reuse_port=False)
         log.info("http_listens", host=self.settings.http_host, port=listening.getsockname()[1])

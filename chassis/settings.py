@@ -48,9 +48,13 @@ class Settings(BaseSettings):
         10, gt=0, description="PostgreSQL ends a relay's session that fell silent for so long; another one takes over."
     )
     relay_poll_s: float = Field(0.5, gt=0, description="How often an idle relay looks by itself.")
-    relay_batch_records: int = Field(2000, ge=1, le=50_000, description="Most records a relay sends in one transaction.")
+    relay_batch_records: int = Field(
+        2000, ge=1, le=50_000, description="Most records a relay sends in one transaction."
+    )
     dead_letters_cap: int = Field(
-        100, ge=0, description="More dead letters than this within the window stop the worker instead of draining a topic."
+        100,
+        ge=0,
+        description="More dead letters than this within the window stop the worker instead of draining a topic.",
     )
     dead_letters_window_s: float = Field(600, gt=0, description="The window that the cap counts over, seconds.")
     stall_timeout_s: float = Field(
@@ -59,7 +63,9 @@ class Settings(BaseSettings):
     inbox_keep_days: int = Field(
         120, ge=1, description="How long event ids are remembered; longer than any topic keeps its records."
     )
-    idempotency_keep_hours: int = Field(48, ge=1, description="How long the first answer to an Idempotency-Key is kept.")
+    idempotency_keep_hours: int = Field(
+        48, ge=1, description="How long the first answer to an Idempotency-Key is kept."
+    )
     log_format: Literal["json", "console"] = Field("json", description="One JSON object a line, or for eyes.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="Least level that is logged.")
     otlp_endpoint: str | None = Field(

@@ -10,8 +10,6 @@ NAMING = {
     "ck": "%(table_name)s_%(constraint_name)s_check",
     "fk": "%(table_name)s_%(column_0_N_name)s_fkey",
 }
-BUSY = {"autovacuum_vacuum_scale_factor": "0", "autovacuum_vacuum_threshold": "20000", "autovacuum_vacuum_cost_delay": "0"}
-"""Storage of a table whose rows come and go by the thousand: vacuumed by count, at once."""
 
 
 def moment(name: str, **options: object) -> sa.Column:
@@ -87,6 +85,23 @@ dead_letters = sa.Table(
     comment="Records that could not be processed; each is also on <topic>.<group>.dlq.",
 )
 sa.Index("dead_letters_died_at_idx", dead_letters.c.died_at)
+
+waiting = sa.Table(
+    "waiting",
+    chassis,
+    sa.Column("id", sa.BigInteger, sa.Identity(always=True), primary_key=True),
+    sa.Column("awaits", sa.Text, nullable=False),
+    sa.Column("topic", sa.Text, nullable=False),
+    sa.Column("partition", sa.Integer, nullable=False),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("timestamp_ms", sa.BigInteger, nullable=False),
+    sa.Column("key", sa.LargeBinary),
+    sa.Column("headers", sa.LargeBinary, nullable=False),
+    sa.Column("value", sa.LargeBinary),
+    moment("since"),
+    comment="Records that came before what they need; they are handled when it comes.",
+)
+sa.Index("waiting_awaits_idx", waiting.c.awaits, waiting.c.id)
 
 idempotency_keys = sa.Table(
     "idempotency_keys",

@@ -1,4 +1,4 @@
-"""Looking at the topics from outside, without joining a group: how far they are, how far each group is, what is in them."""
+"""Looking at the topics from outside, in no group: how far they are, how far each group is, what is in them."""
 
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
@@ -18,7 +18,7 @@ Start = Literal["beginning", "end"]
 
 @dataclass(frozen=True)
 class TopicState:
-    """`offsets` is at most so many records: compaction and the marks of transactions leave gaps in a topic's offsets."""
+    """It has at most `offsets` records: compaction and the marks of transactions leave gaps between offsets."""
 
     name: str
     partitions: int
@@ -73,9 +73,7 @@ class TopicReader:
         for topic in {partition.topic for partition in partitions}:
             mine = [partition for partition in partitions if partition.topic == topic]
             begin = sum(first[partition] for partition in mine)
-            states[topic] = TopicState(
-                topic, len(mine), begin, sum(last[partition] for partition in mine) - begin
-            )
+            states[topic] = TopicState(topic, len(mine), begin, sum(last[partition] for partition in mine) - begin)
         return states
 
     async def ends(self, topics: Collection[str]) -> dict[TopicPartition, int]:
@@ -92,8 +90,8 @@ class TopicReader:
     async def read(self, topic: str, *, start: Start, last: int = 0, follow: bool) -> AsyncIterator[Raw]:
         """The topic's records, oldest first per partition.
 
-        From its beginning, or from `last` records before the end of each partition. Without `follow` until where the
-        topic ended when the reading began. Raises KeyError where there is no such topic.
+        From its beginning, or from `last` offsets before the end of each partition. Without `follow` until where
+        the topic ended when the reading began. Raises KeyError where there is no such topic.
         """
         partitions = await self._partitions([topic])
         if not partitions:
@@ -106,9 +104,7 @@ class TopicReader:
             self._consumer.seek(partition, starts[partition])
         unread = {partition for partition in partitions if starts[partition] < ends[partition]}
         while follow or unread:
-            fetched: Mapping[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(
-                timeout_ms=POLL_MS
-            )
+            fetched: Mapping[TopicPartition, list[ConsumerRecord]] = await self._consumer.getmany(timeout_ms=POLL_MS)
             for record in _by_time(fetched.values()):
                 if follow or record.offset < ends[TopicPartition(topic, record.partition)]:
                     yield _raw(record)
@@ -130,21 +126,17 @@ class TopicReader:
 
 @dataclass(frozen=True)
 class GroupState:
-    """How far behind a group is on one topic, and how many offsets of it the group has done since the topic began."""
+    """How far behind a group is on one topic, and how many of its offsets the group has done."""
 
     lag: int
     done: int
 
 
-def group_state(
-    ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int], topic: str
-) -> GroupState:
+def group_state(ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int], topic: str) -> GroupState:
     """A partition that the group never committed counts whole as lag."""
     mine = [partition for partition in ends if partition.topic == topic]
     done = {partition: min(committed.get(partition, 0), ends[partition]) for partition in mine}
-    return GroupState(
-        lag=sum(ends[partition] - done[partition] for partition in mine), done=sum(done.values())
-    )
+    return GroupState(lag=sum(ends[partition] - done[partition] for partition in mine), done=sum(done.values()))
 
 
 class Rate:
@@ -159,7 +151,8 @@ class Rate:
         now = time.monotonic() if at is None else at
         self._seen = [seen for seen in self._seen if now - seen[0] <= self._over_s and seen[1] <= count]
         self._seen.append((now, count))
-        (then, before), passed = self._seen[0], now - self._seen[0][0]
+        then, before = self._seen[0]
+        passed = now - then
         return (count - before) / passed if passed > 0 else 0.0
 
 

@@ -62,7 +62,7 @@ class Transaction:
 
     def hearing(self, heard: Iterable[Heard]) -> None:
         """These records are being handled now."""
-        self._heard = {id(each.record): each for each in heard}
+        self._heard |= {id(each.record): each for each in heard}
 
     def heard(self, record: Record) -> Heard:
         """The attributes (event id, time, source, trace) that a record being handled came with."""
@@ -78,5 +78,3 @@ class Transaction:
     def _traceparent(self, cause: Record | None) -> str | None:
         heard = self._heard.get(id(cause)) if cause is not None else None
         return heard.traceparent if heard is not None else current_traceparent()
-
-

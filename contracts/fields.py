@@ -88,7 +88,13 @@ Points = Annotated[
 ]
 Quantity = Annotated[
     Decimal,
-    Field(gt=0, max_digits=12, decimal_places=3, description="How many, or how many kilogrammes or litres.", examples=["2"]),
+    Field(
+        gt=0,
+        max_digits=12,
+        decimal_places=3,
+        description="How many, or how many kilogrammes or litres.",
+        examples=["2"],
+    ),
 ]
 Channel = Annotated[
     Literal["telegram", "sms", "push", "email", "vk"],

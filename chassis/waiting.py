@@ -1,0 +1,57 @@
+"""Records that came before what they need: kept whole, handled when it comes, refused from there if they must be.
+
+To lose no wake-up, whoever keeps and whoever recalls lock the same row (of the card, the receipt …) before they do.
+"""
+
+from collections.abc import Sequence
+
+from chassis.envelope import Heard, Raw, decode, pack_headers, unpack_headers
+from chassis.transaction import Transaction
+from contracts.records import BY_TYPE, Record
+
+KEEP = """
+INSERT INTO waiting (awaits, topic, partition, "offset", timestamp_ms, key, headers, value, since)
+SELECT awaits, topic, partition, "offset", timestamp_ms, key, headers, value, $9
+FROM unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::bytea[], $7::bytea[], $8::bytea[])
+     WITH ORDINALITY AS kept (awaits, topic, partition, "offset", timestamp_ms, key, headers, value, place)
+ORDER BY place
+"""
+RECALL = """
+WITH recalled AS (DELETE FROM waiting WHERE awaits = $1 RETURNING *)
+SELECT topic, partition, "offset", timestamp_ms, key, headers, value FROM recalled ORDER BY id
+"""
+UNLIMITED = 1 << 30
+
+
+async def keep(tx: Transaction, records: Sequence[Record], *, awaits: Sequence[str]) -> None:
+    """Keep heard records until somebody recalls what each of them awaits (`card:2900000000018`)."""
+    raws = [tx.heard(record).raw for record in records]
+    await tx.sql(
+        KEEP,
+        awaits,
+        [raw.topic for raw in raws],
+        [raw.partition for raw in raws],
+        [raw.offset for raw in raws],
+        [raw.timestamp_ms for raw in raws],
+        [raw.key for raw in raws],
+        [pack_headers(raw.headers) for raw in raws],
+        [raw.value for raw in raws],
+        tx.now,
+    )
+
+
+async def recall(tx: Transaction, awaited: str) -> list[Record]:
+    """The records that waited for this, in the order they came; the caller handles each of them in this transaction."""
+    heard = [
+        _hear_again(Raw(topic, partition, offset, timestamp_ms, key, value, unpack_headers(headers)))
+        for topic, partition, offset, timestamp_ms, key, headers, value in await tx.sql(RECALL, awaited)
+    ]
+    tx.hearing(heard)
+    return [each.record for each in heard]
+
+
+def _hear_again(raw: Raw) -> Heard:
+    """It was understood when it was kept."""
+    heard = decode(raw, BY_TYPE, value_max_bytes=UNLIMITED)
+    assert heard is not None
+    return heard

@@ -1,0 +1,131 @@
+"""Whose points: which account a card, a phone or a customer id opens."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal
+from uuid import UUID
+
+from chassis import waiting
+from chassis.ids import new_id
+from chassis.transaction import Transaction
+from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
+from contracts.records import Record
+
+Kind = Literal["card", "phone", "customer"]
+FIND_AND_LOCK = """
+SELECT identifier, usable, accounts.id, accounts.customer_id, balance, spent_minor
+FROM identifiers JOIN accounts ON accounts.customer_id = identifiers.customer_id AND points_currency = $2
+WHERE identifier = ANY ($1::text[])
+ORDER BY accounts.id
+FOR UPDATE OF accounts
+"""
+LOCK = "SELECT customer_id, balance, spent_minor, points_currency FROM accounts WHERE id = $1 FOR UPDATE"
+HOLD_PLACE = """
+INSERT INTO identifiers (identifier, kind)
+SELECT identifier, kind FROM unnest($1::text[], $2::text[]) AS asked (identifier, kind) ORDER BY identifier
+ON CONFLICT (identifier) DO UPDATE SET kind = identifiers.kind
+RETURNING identifier, customer_id
+"""
+OPEN = """
+INSERT INTO accounts (id, customer_id, points_currency, opened_at) VALUES ($1, $2, $3, $4)
+ON CONFLICT (customer_id, points_currency) DO NOTHING
+"""
+NAME = """
+INSERT INTO identifiers (identifier, kind, customer_id, usable) VALUES ($1, $2, $3, $4)
+ON CONFLICT (identifier) DO UPDATE SET customer_id = excluded.customer_id, usable = excluded.usable
+"""
+UNNAME_PHONES = """
+DELETE FROM identifiers WHERE customer_id = $1 AND kind = 'phone' AND identifier IS DISTINCT FROM $2
+"""
+
+
+@dataclass(slots=True)
+class Account:
+    """An account whose row is locked by this transaction. `balance` and `spent_minor` run along as it is worked on."""
+
+    id: UUID
+    customer_id: UUID
+    balance: int
+    spent_minor: int
+
+
+@dataclass(slots=True)
+class Found:
+    """Accounts by identifier, and the identifiers whose card is blocked; the unknown ones are in neither."""
+
+    accounts: dict[str, Account]
+    blocked: set[str]
+
+    def __contains__(self, identifier: str) -> bool:
+        return identifier in self.accounts or identifier in self.blocked
+
+    def add(self, other: "Found") -> None:
+        self.accounts |= other.accounts
+        self.blocked |= other.blocked
+
+
+def kind_of(purchase: PurchaseCompleted | PurchaseReturned | PurchaseCancelled) -> Kind:
+    """What the record's key is."""
+    if purchase.card_number is not None:
+        return "card"
+    return "phone" if purchase.phone is not None else "customer"
+
+
+def awaited(kind: str, identifier: str) -> str:
+    """What a record of an unknown card waits for; see chassis/waiting.py."""
+    return f"{kind}:{identifier}"
+
+
+async def find_and_lock(tx: Transaction, purchases: Iterable[PurchaseCompleted], points_currency: str) -> Found:
+    """The account behind each purchase's identifier, locked in one order.
+
+    The place of an unknown identifier is held by a row without a customer. Its lock makes whoever introduces the card
+    wait until this transaction has put the purchase among those that wait for it.
+    """
+    kinds = {purchase.key: kind_of(purchase) for purchase in purchases}
+    found = await _locked(tx, list(kinds), points_currency)
+    unknown = [identifier for identifier in kinds if identifier not in found]
+    if unknown:
+        places = await tx.sql(HOLD_PLACE, unknown, [kinds[identifier] for identifier in unknown])
+        appeared = [identifier for identifier, customer_id in places if customer_id is not None]
+        if appeared:
+            found.add(await _locked(tx, appeared, points_currency))
+    return found
+
+
+async def lock_account(tx: Transaction, account_id: UUID) -> tuple[Account, str]:
+    """One account with its row locked, and its currency of points."""
+    ((customer_id, balance, spent_minor, points_currency),) = await tx.sql(LOCK, account_id)
+    return Account(account_id, customer_id, balance, spent_minor), points_currency
+
+
+async def open_account(tx: Transaction, customer_id: UUID, points_currency: str) -> None:
+    """Give the customer an account, unless there is one."""
+    await tx.sql(OPEN, new_id(), customer_id, points_currency, tx.now)
+
+
+async def introduce(
+    tx: Transaction, kind: Kind, identifier: str, customer_id: UUID, *, usable: bool
+) -> Sequence[Record]:
+    """From now on this identifier names this customer; what waited for it is given back to be handled."""
+    await tx.sql(NAME, identifier, kind, customer_id, usable)
+    return await waiting.recall(tx, awaited(kind, identifier)) if usable else ()
+
+
+async def forget_phones(tx: Transaction, customer_id: UUID, *, but: str | None = None) -> None:
+    """The customer has none of these phones any more."""
+    await tx.sql(UNNAME_PHONES, customer_id, but)
+
+
+async def _locked(tx: Transaction, identifiers: Sequence[str], points_currency: str) -> Found:
+    by_id: dict[UUID, Account] = {}
+    found = Found({}, set())
+    for identifier, usable, account_id, customer_id, balance, spent_minor in await tx.sql(
+        FIND_AND_LOCK, identifiers, points_currency
+    ):
+        if usable:
+            account = by_id.setdefault(account_id, Account(account_id, customer_id, balance, spent_minor))
+            found.accounts[identifier] = account
+        else:
+            found.blocked.add(identifier)
+    return found

@@ -1,0 +1,202 @@
+"""Returns and cancellations: exactly the points that those lines earned go back, from their own lots."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Literal
+
+import orjson
+
+from chassis import waiting
+from chassis.ids import new_id
+from chassis.transaction import Transaction
+from contracts.loyalty import CategoryTotal, PointsReturned
+from contracts.purchases import PurchaseCancelled, PurchaseReturned
+from services.loyalty import ledger
+from services.loyalty.accounts import lock_account
+from services.loyalty.balances import say_balances
+from services.loyalty.ledger import Operation
+from services.loyalty.pricing import earned_by_returned, split
+from services.loyalty.purchases import KnownPurchase, lock_purchase, set_state
+
+BEFORE = "SELECT return_id, content_hash, lines FROM returns WHERE receipt_id = $1"
+OF_OTHER_RECEIPT = "SELECT 1 FROM returns WHERE return_id = $1 AND receipt_id <> $2"
+RECORD = """
+INSERT INTO returns (return_id, receipt_id, operation_id, returned_at, total_minor, points, content_hash, lines)
+VALUES ($1, $2, $3, $4, $5, $6, $7, convert_from($8, 'UTF8')::json)
+"""
+Money = Mapping[int, int]
+"""Money given back by line_no."""
+
+
+class Impossible(Exception):
+    """A return that cannot be: `reason` is a stable word, the text names the field and the mend."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class TakingBack:
+    """What a return does: the points that go back, and the state of the purchase after it."""
+
+    points: int
+    total_minor: int
+    lines: Money
+    state: Literal["partly_returned", "returned", "cancelled"]
+
+
+async def take_back(tx: Transaction, event: PurchaseReturned | PurchaseCancelled) -> None:
+    """Take back what the returned lines earned; kept waiting where the purchase is not known yet; refused if impossible."""
+    purchase = await lock_purchase(tx, event.receipt_id)
+    if purchase is None:
+        await waiting.keep(tx, [event], awaits=[awaited_receipt(event.receipt_id)])
+        return
+    content = tx.heard(event).content_hash
+    return_id = event.return_id if isinstance(event, PurchaseReturned) else cancellation_id(event.receipt_id)
+    before = await tx.sql(BEFORE, purchase.receipt_id)
+    try:
+        if _is_repeated(return_id, content, before):
+            return
+        if await tx.sql(OF_OTHER_RECEIPT, return_id, purchase.receipt_id):
+            raise Impossible("return_conflict", "return_id: was used before for another receipt; number returns anew")
+        taking = decide(purchase, event, _returned_before(before))
+    except Impossible as why:
+        tx.refuse(event, why.reason, why.detail)
+        return
+    await _post(tx, event, purchase, taking, return_id, content)
+
+
+def decide(purchase: KnownPurchase, event: PurchaseReturned | PurchaseCancelled, before: Money) -> TakingBack:
+    """What the event takes back of the purchase, of which `before` has come back already; raises `Impossible`."""
+    paid = {line.line_no: line.total_minor for line in purchase.lines}
+    if isinstance(event, PurchaseCancelled):
+        lines = {line_no: total - before.get(line_no, 0) for line_no, total in paid.items()}
+        return TakingBack(_points(purchase, before, lines), sum(lines.values()), lines, "cancelled")
+    if purchase.state == "cancelled":
+        raise Impossible("purchase_cancelled", "receipt_id: this purchase was cancelled, nothing is left to return")
+    if event.currency != purchase.currency:
+        raise Impossible("currency_differs", f"currency: the purchase was paid in {purchase.currency}")
+    lines = {line.line_no: line.total_minor for line in event.lines}
+    for line_no, returned in lines.items():
+        if line_no not in paid:
+            raise Impossible("unknown_line", f"lines.line_no: the purchase has no line {line_no}")
+        if before.get(line_no, 0) + returned > paid[line_no]:
+            raise Impossible("returned_too_much", f"lines: more money back for line {line_no} than was paid for it")
+    is_whole = all(before.get(line_no, 0) + lines.get(line_no, 0) == total for line_no, total in paid.items())
+    state: Literal["returned", "partly_returned"] = "returned" if is_whole else "partly_returned"
+    return TakingBack(_points(purchase, before, lines), event.total_minor, lines, state)
+
+
+def awaited_receipt(receipt_id: str) -> str:
+    """What a return waits for that came before its purchase; see chassis/waiting.py."""
+    return f"receipt:{receipt_id}"
+
+
+def cancellation_id(receipt_id: str) -> str:
+    """The cancellation of a purchase has no receipt of its own; there is one at most."""
+    return f"cancelled:{receipt_id}"
+
+
+def _points(purchase: KnownPurchase, before: Money, lines: Money) -> int:
+    """The points of what comes back now: of all that is back after it, less of all that was back before."""
+    earned = split(purchase.points, [line.total_minor for line in purchase.lines])
+    points = 0
+    for line, line_earned in zip(purchase.lines, earned, strict=True):
+        back = before.get(line.line_no, 0)
+        now_back = back + lines.get(line.line_no, 0)
+        if line.total_minor:
+            points += earned_by_returned(line_earned, line.total_minor, now_back)
+            points -= earned_by_returned(line_earned, line.total_minor, back)
+    return points
+
+
+def _is_repeated(return_id: str, content: int, before: Sequence[Any]) -> bool:
+    for seen_id, seen_content, _ in before:
+        if seen_id == return_id:
+            if seen_content != content and not return_id.startswith("cancelled:"):
+                raise Impossible("return_conflict", "return_id: was entered before with other content; number it anew")
+            return True
+    return False
+
+
+def _returned_before(before: Sequence[Any]) -> Money:
+    money: dict[int, int] = defaultdict(int)
+    for _, _, lines in before:
+        for line_no, total_minor in lines:
+            money[line_no] += total_minor
+    return money
+
+
+async def _post(
+    tx: Transaction,
+    event: PurchaseReturned | PurchaseCancelled,
+    purchase: KnownPurchase,
+    taking: TakingBack,
+    return_id: str,
+    content: int,
+) -> None:
+    account, points_currency = await lock_account(tx, purchase.account_id)
+    operation = Operation(
+        id=new_id(),
+        type="return" if isinstance(event, PurchaseReturned) else "cancellation",
+        account=account,
+        points=-taking.points,
+        spent_minor=-taking.total_minor,
+        receipt_id=purchase.receipt_id,
+        occurred_at=_when(event),
+        reverses=purchase.operation_id,
+    )
+    ledger.enter([operation])
+    await ledger.post(tx, [operation])
+    lines = orjson.dumps(list(taking.lines.items()))
+    await tx.sql(
+        RECORD,
+        return_id,
+        purchase.receipt_id,
+        operation.id,
+        operation.occurred_at,
+        taking.total_minor,
+        taking.points,
+        content,
+        lines,
+    )
+    await set_state(tx, purchase.receipt_id, taking.state)
+    tx.say(_points_returned(event, purchase, taking, operation, points_currency), cause=event)
+    say_balances(tx, [account], points_currency)
+
+
+def _when(event: PurchaseReturned | PurchaseCancelled) -> datetime:
+    return event.returned_at if isinstance(event, PurchaseReturned) else event.cancelled_at
+
+
+def _points_returned(
+    event: PurchaseReturned | PurchaseCancelled,
+    purchase: KnownPurchase,
+    taking: TakingBack,
+    operation: Operation,
+    points_currency: str,
+) -> PointsReturned:
+    by_category: dict[str, int] = defaultdict(int)
+    for line in purchase.lines:
+        if line.category and taking.lines.get(line.line_no):
+            by_category[line.category] += taking.lines[line.line_no]
+    return PointsReturned(
+        operation_id=operation.id,
+        customer_id=operation.account.customer_id,
+        account_id=operation.account.id,
+        points_currency=points_currency,
+        balance_after=operation.balance_after,
+        points=taking.points,
+        cause="return" if isinstance(event, PurchaseReturned) else "cancellation",
+        return_id=event.return_id if isinstance(event, PurchaseReturned) else event.receipt_id,
+        receipt_id=purchase.receipt_id,
+        store_id=event.store_id,
+        returned_at=operation.occurred_at,
+        currency=purchase.currency,
+        total_minor=taking.total_minor,
+        categories=[CategoryTotal(category=category, total_minor=total) for category, total in by_category.items()],
+    )

@@ -1,0 +1,125 @@
+"""Loyalty's tables. No foreign keys between the append-only ones: `reconciliation.py` proves what they would promise."""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB, UUID
+
+from chassis.tables import moment, service_metadata
+
+metadata = service_metadata()
+
+terms = sa.Table(
+    "terms",
+    metadata,
+    sa.Column("id", UUID(as_uuid=True), primary_key=True),
+    moment("in_force_from"),
+    sa.Column("set_by", sa.Text, nullable=False),
+    sa.Column("points_currency", sa.Text, nullable=False),
+    sa.Column("point_worth_minor", sa.BigInteger, nullable=False),
+    sa.Column("currencies", ARRAY(sa.Text), nullable=False),
+    sa.Column("levels", JSONB, nullable=False),
+    sa.Column("lot_life_days", sa.Integer),
+    sa.CheckConstraint("point_worth_minor > 0", name="worth"),
+    comment="What the programme promises, one row a change; a purchase is priced by the terms of its own time.",
+)
+
+accounts = sa.Table(
+    "accounts",
+    metadata,
+    sa.Column("id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("customer_id", UUID(as_uuid=True), nullable=False),
+    sa.Column("points_currency", sa.Text, nullable=False),
+    sa.Column("balance", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("spent_minor", sa.BigInteger, nullable=False, server_default="0"),
+    moment("opened_at"),
+    sa.UniqueConstraint("customer_id", "points_currency"),
+    sa.CheckConstraint("balance >= 0", name="balance"),
+    comment="One customer's points. `balance` is the sum of the entries; `spent_minor` decides the level.",
+)
+
+identifiers = sa.Table(
+    "identifiers",
+    metadata,
+    sa.Column("identifier", sa.Text, primary_key=True),
+    sa.Column("customer_id", UUID(as_uuid=True)),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("usable", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.CheckConstraint("kind IN ('card', 'phone', 'customer')", name="kind"),
+    comment="Which customer a card number, a phone or a customer id of a purchase names; nobody's while one waits for it.",
+)
+sa.Index("identifiers_customer_id_idx", identifiers.c.customer_id)
+
+purchases = sa.Table(
+    "purchases",
+    metadata,
+    sa.Column("receipt_id", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("operation_id", UUID(as_uuid=True)),
+    sa.Column("account_id", UUID(as_uuid=True)),
+    sa.Column("customer_id", UUID(as_uuid=True)),
+    sa.Column("store_id", sa.Text),
+    sa.Column("terminal_id", sa.Text),
+    moment("completed_at", nullable=True),
+    sa.Column("currency", sa.Text),
+    sa.Column("total_minor", sa.BigInteger),
+    sa.Column("points", sa.BigInteger),
+    sa.Column("level", sa.Text),
+    sa.Column("content_hash", sa.BigInteger),
+    sa.Column("lines", JSON),
+    sa.CheckConstraint("state IN ('awaited', 'completed', 'partly_returned', 'returned', 'cancelled')", name="state"),
+    comment="One row a receipt; 'awaited' where its return came first. `lines` as in purchases.py.",
+)
+
+returns = sa.Table(
+    "returns",
+    metadata,
+    sa.Column("return_id", sa.Text, primary_key=True),
+    sa.Column("receipt_id", sa.Text, nullable=False),
+    sa.Column("operation_id", UUID(as_uuid=True), nullable=False),
+    moment("returned_at"),
+    sa.Column("total_minor", sa.BigInteger, nullable=False),
+    sa.Column("points", sa.BigInteger, nullable=False),
+    sa.Column("content_hash", sa.BigInteger, nullable=False),
+    sa.Column("lines", JSON, nullable=False),
+    comment="What came back of a purchase, one row a return or cancellation.",
+)
+sa.Index("returns_receipt_id_idx", returns.c.receipt_id)
+
+operations = sa.Table(
+    "operations",
+    metadata,
+    sa.Column("id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("type", sa.Text, nullable=False),
+    sa.Column("account_id", UUID(as_uuid=True), nullable=False),
+    sa.Column("points", sa.BigInteger, nullable=False),
+    sa.Column("receipt_id", sa.Text, nullable=False),
+    sa.Column("reverses", UUID(as_uuid=True)),
+    moment("occurred_at"),
+    moment("entered_at"),
+    sa.CheckConstraint("type IN ('purchase', 'return', 'cancellation')", name="type"),
+    comment="The ledger's operations, append-only; `points` as it changed the account.",
+)
+
+entries = sa.Table(
+    "entries",
+    metadata,
+    sa.Column("account_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("operation_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("balance_after", sa.BigInteger),
+    comment="Double entry, append-only. The programme's own account has no balance row: its entries are summed.",
+)
+
+lots = sa.Table(
+    "lots",
+    metadata,
+    sa.Column("account_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("operation_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("amount", sa.BigInteger, nullable=False),
+    sa.Column("remaining", sa.BigInteger, nullable=False),
+    moment("expires_at", nullable=True),
+    sa.CheckConstraint("remaining BETWEEN 0 AND amount", name="remaining"),
+    comment="Points that came in together and burn together; the operation is their source.",
+)
+STORAGE = [
+    "ALTER TABLE accounts SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0)",
+]
