@@ -139,8 +139,7 @@ async def test_what_fails_takes_what_waits_behind_it_along_so_that_nothing_overt
     await provision(kafka.bootstrap, [topic], replication=1)
     async with Publisher(kafka.bootstrap) as publisher:
         first = [numbered(topic.name, "a", 1), numbered("test.nowhere", "b", 1)]
-        failing = asyncio.create_task(publisher.publish_words(first))
-        await until(lambda: publisher._waiting == [])
+        failing = await under_way(publisher, first)
         behind = asyncio.create_task(publisher.publish_words([numbered(topic.name, "a", 2)]))
         results = await asyncio.gather(failing, behind, return_exceptions=True)
         assert [type(result) for result in results] == [NotPublished, NotPublished]
@@ -175,8 +174,7 @@ async def test_while_kafka_is_away_publishing_waits_and_then_goes_on_without_los
 async def test_a_publisher_that_cannot_reach_kafka_closes_at_once() -> None:
     async with asyncio.timeout(10):
         async with Publisher("127.0.0.1:9") as publisher:
-            waiting = asyncio.create_task(publisher.publish_words([numbered("pos.purchases", "a", 1)]))
-            await until(lambda: publisher._waiting == [])
+            waiting = await under_way(publisher, [numbered("pos.purchases", "a", 1)])
         with pytest.raises(NotPublished, match="closed"):
             await waiting
         with pytest.raises(NotPublished, match="closed"):
@@ -191,16 +189,23 @@ async def test_a_publisher_with_unsent_records_closes_within_seconds_when_kafka_
             async with Publisher(own_kafka.bootstrap) as publisher:
                 await publisher.publish_words([numbered(topic.name, "a", 1)])
                 await asyncio.to_thread(own_kafka.kill)
-                waiting = asyncio.create_task(publisher.publish_words([numbered(topic.name, "a", 2)]))
-                await until(lambda: publisher._waiting == [])
+                waiting = await under_way(publisher, [numbered(topic.name, "a", 2)])
             with pytest.raises(NotPublished):
                 await waiting
     finally:
         await asyncio.to_thread(own_kafka.start)
 
 
+async def under_way(publisher: Publisher, words: list[Word]) -> asyncio.Task[None]:
+    """A call whose words the publisher has taken and is sending, or trying to."""
+    call = asyncio.create_task(publisher.publish_words(words))
+    await until(lambda: publisher._waiting != [])
+    await until(lambda: publisher._waiting == [])
+    return call
+
+
 async def until(holds: Callable[[], bool], *, timeout_s: float = 10) -> None:
     deadline = time.monotonic() + timeout_s
     while not holds():
         assert time.monotonic() < deadline, "it did not come to be"
-        await asyncio.sleep(0.005)
+        await asyncio.sleep(0)
