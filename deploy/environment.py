@@ -24,9 +24,9 @@ STAMP = VENV / ".requirements"
 REQUIREMENTS = ROOT / "requirements"
 NEEDED_BYTES = 1_500_000_000
 
-IN_RUSSIAN = (
-    os.environ.get("KOPILKA_LANG") or os.environ.get("LC_ALL") or os.environ.get("LANG") or ""
-).startswith("ru")
+IN_RUSSIAN = (os.environ.get("KOPILKA_LANG") or os.environ.get("LC_ALL") or os.environ.get("LANG") or "").startswith(
+    "ru"
+)
 
 TEXTS = {
     "creating": ("Creating the environment", "Создаю окружение"),
@@ -77,6 +77,8 @@ TEXTS = {
 
 
 class Trouble(Exception):
+    """One of TEXTS, in the operator's language."""
+
     def __init__(self, text: str, **facts: object) -> None:
         super().__init__(TEXTS[text][IN_RUSSIAN].format(**facts))
 
@@ -120,10 +122,7 @@ def sync(task: str) -> None:
 def works(python: Path) -> bool:
     """False also for one whose base Python has been removed or is too old."""
     check = "import sys; sys.exit(sys.version_info < (3, 11))"
-    return (
-        python.exists()
-        and subprocess.run([python, "-c", check], capture_output=True, check=False).returncode == 0
-    )
+    return python.exists() and subprocess.run([python, "-c", check], capture_output=True, check=False).returncode == 0
 
 
 def find_uv() -> str:

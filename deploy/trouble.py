@@ -2,4 +2,4 @@
 
 
 class Trouble(Exception):
-    """One line for the operator: what is wrong and how to mend it. Shown without a traceback."""
+    """For the operator, in his language: what is wrong and how to mend it. Shown without a traceback."""

@@ -41,7 +41,7 @@ class Postgres(Protocol):
 @contextmanager
 def throw_away_kafka() -> Iterator[Kafka]:
     if in_containers():
-        from tests.infra_containers import ContainerKafka
+        from tests.infra_containers import ContainerKafka  # noqa: PLC0415 - needs Docker's client
 
         kafka: Kafka = ContainerKafka(free_port())
         with ExitStack() as stack:
@@ -62,7 +62,7 @@ def throw_away_kafka() -> Iterator[Kafka]:
 def throw_away_postgres() -> Iterator[Postgres]:
     """fsync stays on, as in production: what a test measures or races against has its real duration."""
     if in_containers():
-        from tests.infra_containers import ContainerPostgres
+        from tests.infra_containers import ContainerPostgres  # noqa: PLC0415
 
         postgres: Postgres = ContainerPostgres(free_port())
         with ExitStack() as stack:

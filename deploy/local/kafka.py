@@ -86,7 +86,7 @@ class EmbeddedKafka:
         if self.running:
             return
         classpath = os.pathsep.join(str(jar) for jar in kafka_classpath())
-        self.home.mkdir(parents=True, exist_ok=True)
+        self.home.mkdir(mode=0o700, parents=True, exist_ok=True)  # topics hold personal data
         require_free(self.port, "Kafka", "KOPILKA_KAFKA_PORT")
         settings = self._write_settings()
         self._keep_log_small()
@@ -113,13 +113,13 @@ class EmbeddedKafka:
             self._ended()
             raise Trouble(f"Kafka ended while starting{self._log_end()}")
 
-    def stop(self) -> None:
-        """A clean shutdown; SIGKILL when it takes longer than STOP_TIMEOUT_S."""
+    def stop(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """A clean shutdown; SIGKILL when it takes longer than `timeout_s`."""
         if self._process is None:
             return
         self._process.send_signal(signal.SIGTERM)
         try:
-            self._process.wait(STOP_TIMEOUT_S)
+            self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.wait()
@@ -181,9 +181,7 @@ class EmbeddedKafka:
             cwd=self.home,
         )
         if result.returncode != 0:
-            raise Trouble(
-                f"Kafka could not format {self.home / 'data'}: {(result.stderr or result.stdout)[-2000:]}"
-            )
+            raise Trouble(f"Kafka could not format {self.home / 'data'}: {(result.stderr or result.stdout)[-2000:]}")
 
     def _java(self, classpath: str, heap: str, main_class: str, *arguments: str) -> list[str]:
         return [

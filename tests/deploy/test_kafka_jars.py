@@ -92,9 +92,7 @@ def test_a_jar_with_another_checksum_than_the_lock_is_refused(
     assert not (empty_cache / "kafka" / jar.file_name).exists()
 
 
-def test_no_network_is_told_in_one_line(
-    empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_no_network_is_told_in_one_line(empty_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     use_repository(f"http://127.0.0.1:{free_port()}", tmp_path, monkeypatch)
     with pytest.raises(Trouble, match="connect to the network") as trouble:
         kafka_classpath()

@@ -51,9 +51,7 @@ async def value(postgres: EmbeddedPostgres, query: str, database: str = "postgre
 
 
 @pytest.mark.parametrize("ending", ["fast", "immediate", "kill"])
-async def test_what_was_committed_is_there_after_every_kind_of_end(
-    embedded: EmbeddedPostgres, ending: str
-) -> None:
+async def test_what_was_committed_is_there_after_every_kind_of_end(embedded: EmbeddedPostgres, ending: str) -> None:
     embedded.start()
     await execute(embedded, "CREATE TABLE entries AS SELECT 57 AS points")
     if ending == "kill":
@@ -159,7 +157,7 @@ def test_a_server_that_does_not_come_up_is_told_with_the_end_of_its_log(embedded
     embedded.start()
     embedded.stop()
     shutil.rmtree(embedded.data / "pg_wal")
-    with pytest.raises(Trouble, match="(?s)PostgreSQL ended while starting.*pg_wal"):
+    with pytest.raises(Trouble, match=r"(?s)PostgreSQL ended while starting.*pg_wal"):
         embedded.start()
 
 

@@ -1,0 +1,5 @@
+"""`python -m deploy` is `kopilka`."""
+
+from deploy.cli import app
+
+app()

@@ -1,0 +1,192 @@
+"""The operator's command: `kopilka run | status | topics | tail | dead-letters | customer`."""
+
+import asyncio
+import errno
+import logging
+import sys
+from collections.abc import Coroutine
+from typing import Annotated, Any, TypeVar
+
+import structlog
+import typer
+from rich.console import Console
+
+from deploy import dead_letters, topics
+from deploy.display import display
+from deploy.local.kafka_jars import kafka_classpath
+from deploy.service_api import ServiceApi
+from deploy.settings import SERVICES, run_settings
+from deploy.status import Status, Watch
+from deploy.status_table import as_json, table
+from deploy.supervisor import Supervisor
+from deploy.trouble import Trouble
+from deploy.words import _
+
+INTERRUPTED = 130
+Result = TypeVar("Result")
+
+commands = typer.Typer(
+    name="kopilka",
+    help=_("Run and operate Kopilka."),
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+)
+letters = typer.Typer(help=_("Records that a service could not process."), no_args_is_help=True)
+commands.add_typer(letters, name="dead-letters")
+
+Services = Annotated[
+    list[str] | None, typer.Option("--service", help=_("Of this service only; may be given several times."))
+]
+Letters = Annotated[list[str], typer.Argument(metavar="ID...", help=_("Ids of dead letters."))]
+SomeTopic = Annotated[str | None, typer.Option("--topic", help=_("Of this topic only."))]
+
+
+def app() -> None:
+    """`kopilka`. What the operator can mend is told in one line, without a traceback."""
+    _keep_libraries_quiet()
+    try:
+        commands()
+    except Trouble as trouble:
+        sys.exit(f"kopilka: {trouble}")
+    except KeyboardInterrupt:
+        sys.exit(INTERRUPTED)
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        sys.exit(
+            "kopilka: "
+            + _("the disk is full ({file}); make room, or choose a folder on another disk with KOPILKA_HOME").format(
+                file=error.filename or run_settings().home
+            )
+        )
+
+
+@commands.command(help=_("Start everything on this machine and watch it; Ctrl-C stops it."))
+def run(
+    fresh: Annotated[bool, typer.Option("--fresh", help=_("Forget the data of earlier runs first."))] = False,
+    sandbox: Annotated[bool, typer.Option("--sandbox/--no-sandbox", help=_("Simulated tills and Telegram."))] = True,
+    rate: Annotated[float, typer.Option(min=0.01, help=_("Purchases a second of the simulated tills."))] = 5,
+    speed: Annotated[float, typer.Option(min=0.01, help=_("How fast the tills' calendar goes; 1 is real time."))] = 1,
+) -> None:
+    settings = run_settings()
+    if settings.kafka is None:
+        kafka_classpath()  # before anything else, for it may take a minute and shows its own progress
+    with display(_hint(sandbox=sandbox)) as shown:
+        supervisor = Supervisor(settings, shown, fresh=fresh, sandbox=sandbox, rate=rate, speed=speed)
+        _run(supervisor.run())
+
+
+@commands.command(help=_("How every part is doing. The exit code is 1 when something is not ready."))
+def status(json: Annotated[bool, typer.Option("--json", help=_("For programs."))] = False) -> None:
+    seen = _run(_look())
+    if json:
+        print(as_json(seen))
+    else:
+        Console().print(table(seen))
+    sys.exit(0 if seen.is_well else 1)
+
+
+@commands.command("topics", help=_("Every topic: its size, how long it is kept, how far each group is behind."))
+def list_topics() -> None:
+    _run(topics.show_topics(run_settings().bootstrap, Console()))
+
+
+@commands.command(help=_("The records of a topic as they come."))
+def tail(
+    topic: Annotated[str, typer.Argument(help=_("Its name; `kopilka topics` lists them."))],
+    *,
+    last: Annotated[int, typer.Option("--last", "-n", min=0, help=_("How many older ones of each partition."))] = 10,
+    from_beginning: Annotated[bool, typer.Option("--from-beginning", help=_("All older ones."))] = False,
+    follow: Annotated[bool, typer.Option(help=_("Wait for new ones, until Ctrl-C."))] = True,
+    key: Annotated[str | None, typer.Option(help=_("Only those with this key."))] = None,
+    of_type: Annotated[str | None, typer.Option("--type", help=_("Only those whose type begins so."))] = None,
+    personal: Annotated[bool, typer.Option("--personal", help=_("Show personal data too."))] = False,
+    json: Annotated[bool, typer.Option("--json", help=_("For programs: a JSON object a line."))] = False,
+) -> None:
+    _run(
+        topics.tail(
+            run_settings().bootstrap,
+            Console(),
+            topic,
+            last=last,
+            from_beginning=from_beginning,
+            follow=follow,
+            key=key,
+            of_type=of_type,
+            personal=personal,
+            as_json=json,
+        )
+    )
+
+
+@letters.command("list", help=_("The newest first."))
+def list_letters(
+    service: Services = None,
+    topic: SomeTopic = None,
+    settled: Annotated[bool, typer.Option("--all", help=_("Those replayed or dropped too."))] = False,
+    most: Annotated[int, typer.Option(min=1, help=_("At most so many of each service."))] = 50,
+) -> None:
+    with ServiceApi(run_settings()) as api:
+        dead_letters.show_list(api, Console(), services=_known(service), topic=topic, settled=settled, most=most)
+
+
+@letters.command("show", help=_("One with all of its bytes and the reason; may show personal data."))
+def show_letter(letter: Annotated[str, typer.Argument(metavar="ID", help=_("Its id."))]) -> None:
+    with ServiceApi(run_settings()) as api:
+        dead_letters.show_one(api, Console(), letter)
+
+
+@letters.command("replay", help=_("Put records back on their topic, after the cause is mended."))
+def replay_letters(
+    ids: Annotated[list[str] | None, typer.Argument(metavar="ID...", help=_("Ids of dead letters."))] = None,
+    reason: Annotated[str | None, typer.Option(help=_("Instead of ids: all that died of this reason."))] = None,
+    topic: SomeTopic = None,
+    service: Services = None,
+) -> None:
+    with ServiceApi(run_settings()) as api:
+        dead_letters.replay(api, Console(), ids or [], services=_known(service), reason=reason, topic=topic)
+
+
+@letters.command("drop", help=_("Records that nobody will process."))
+def drop_letters(ids: Letters) -> None:
+    with ServiceApi(run_settings()) as api:
+        dead_letters.drop(api, Console(), ids)
+
+
+def _keep_libraries_quiet() -> None:
+    """What they have to say of a server that is away is said by the command itself."""
+    logging.lastResort = None
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
+
+
+async def _look() -> Status:
+    async with Watch(run_settings()) as watch:
+        return await watch.look()
+
+
+def _run(work: Coroutine[Any, Any, Result]) -> Result:
+    """To its end; a group of errors is told as its first."""
+    try:
+        return asyncio.run(work)
+    except* Trouble as group:
+        trouble: BaseException = group
+        while isinstance(trouble, BaseExceptionGroup):
+            trouble = trouble.exceptions[0]
+        raise trouble from None
+
+
+def _known(services: list[str] | None) -> list[str]:
+    for service in services or ():
+        if service not in SERVICES:
+            raise Trouble(
+                _("there is no service {name}; there are: {names}").format(name=service, names=", ".join(SERVICES))
+            )
+    return services or list(SERVICES)
+
+
+def _hint(*, sandbox: bool) -> str:
+    settings = run_settings()
+    chat = _("Chat with the bot at {url}").format(url=settings.url("chat")) + ". " if sandbox else ""
+    return chat + _("Logs in {folder}. Ctrl-C stops everything.").format(folder=settings.home / "logs")

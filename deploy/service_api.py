@@ -1,0 +1,69 @@
+"""Asking the services over their HTTP APIs, as an operator does."""
+
+import uuid
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from deploy.settings import RunSettings
+from deploy.trouble import Trouble
+from deploy.words import _, operator_language
+
+TIMEOUT_S = 10.0
+NOT_FOUND = 404
+
+
+class ServiceApi:
+    """`with ServiceApi(settings) as api`. Every call raises Trouble with the service's own words when it refuses."""
+
+    def __init__(self, settings: RunSettings) -> None:
+        self._settings = settings
+        token = settings.of_services.api_token
+        headers: dict[str, str] = {"Accept-Language": operator_language()}
+        if token is not None:
+            headers["Authorization"] = f"Bearer {token}"
+        self._client = httpx.Client(timeout=TIMEOUT_S, headers=headers)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._client.close()
+
+    def get(self, service: str, path: str, **query: str | int | None) -> Any:
+        """The answer's JSON."""
+        return self._said(service, self._send(service, "GET", path, query))
+
+    def find(self, service: str, path: str, **query: str | int | None) -> Any | None:
+        """The answer's JSON, or None where there is no such thing."""
+        answer = self._send(service, "GET", path, query)
+        return None if answer.status_code == NOT_FOUND else self._said(service, answer)
+
+    def post(self, service: str, path: str, **query: str | int | None) -> Any:
+        """Do it once; the answer's JSON, or None where it has none."""
+        return self._said(service, self._send(service, "POST", path, query))
+
+    def _send(self, service: str, method: str, path: str, query: dict[str, str | int | None]) -> httpx.Response:
+        given = {name: value for name, value in query.items() if value is not None}
+        headers = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
+        url = self._settings.url(service) + path
+        try:
+            return self._client.request(method, url, params=given, headers=headers)
+        except httpx.HTTPError as error:
+            raise Trouble(
+                _("{service} does not answer at {url} ({reason}); is it running? See `kopilka status`").format(
+                    service=service, url=self._settings.url(service), reason=str(error) or type(error).__name__
+                )
+            ) from error
+
+    def _said(self, service: str, answer: httpx.Response) -> Any:
+        if answer.is_success:
+            return answer.json() if answer.content else None
+        try:
+            reason = answer.json()["detail"]
+        except (ValueError, KeyError, TypeError):
+            reason = f"HTTP {answer.status_code}"
+        raise Trouble(f"{service}: {reason}")
