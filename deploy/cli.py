@@ -14,6 +14,7 @@ from rich.console import Console
 from deploy import dead_letters, topics
 from deploy.display import display
 from deploy.local.kafka_jars import kafka_classpath
+from deploy.local.waiting import disk_is_full
 from deploy.service_api import ServiceApi
 from deploy.settings import SERVICES, run_settings
 from deploy.status import Status, Watch
@@ -55,12 +56,7 @@ def app() -> None:
     except OSError as error:
         if error.errno != errno.ENOSPC:
             raise
-        sys.exit(
-            "kopilka: "
-            + _("the disk is full ({file}); make room, or choose a folder on another disk with KOPILKA_HOME").format(
-                file=error.filename or run_settings().home
-            )
-        )
+        sys.exit(f"kopilka: {disk_is_full(error.filename or run_settings().home)}")
 
 
 @commands.command(help=_("Start everything on this machine and watch it; Ctrl-C stops it."))

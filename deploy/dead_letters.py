@@ -10,7 +10,7 @@ from rich.table import Table
 from deploy.service_api import ServiceApi
 from deploy.settings import SERVICES
 from deploy.trouble import Trouble
-from deploy.words import _, counted
+from deploy.words import _, ngettext
 
 PAGE = 200
 Letter = dict[str, Any]
@@ -68,7 +68,7 @@ def replay(
                 count += answer["replayed"]
                 more = answer["more"] and answer["replayed"] > 0
     console.print(
-        counted("{count} record is on its way again.", "{count} records are on their way again.", count).format(
+        ngettext("{count} record is on its way again.", "{count} records are on their way again.", count).format(
             count=count
         )
     )
@@ -79,7 +79,7 @@ def drop(api: ServiceApi, console: Console, ids: Sequence[str]) -> None:
     for letter_id in ids:
         service, _letter = _find(api, letter_id)
         api.post(service, f"/dead-letters/{letter_id}/drop")
-    dropped = counted("{count} record is dropped.", "{count} records are dropped.", len(ids))
+    dropped = ngettext("{count} record is dropped.", "{count} records are dropped.", len(ids))
     console.print(dropped.format(count=len(ids)))
 
 

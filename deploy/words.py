@@ -25,6 +25,6 @@ def _(text: str) -> str:
     return _texts().gettext(text)
 
 
-def counted(one: str, many: str, count: int) -> str:
+def ngettext(one: str, many: str, count: int) -> str:
     """The form of the text that goes with the count."""
     return _texts().ngettext(one, many, count)

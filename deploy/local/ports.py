@@ -7,6 +7,7 @@ import socket
 import psutil
 
 from deploy.trouble import Trouble
+from deploy.words import _
 
 
 def free_port() -> int:
@@ -34,15 +35,19 @@ def require_free(port: int, name: str, setting: str) -> None:
     """Raise Trouble naming who holds the port and the setting that moves `name` to another one."""
     if is_free(port):
         return
-    raise Trouble(f"{name}: port {port} is taken{_holder(port)}; stop it, or choose another port with {setting}=PORT")
+    if holder := _holder(port):
+        taken = _("{name}: port {port} is taken by {holder}; stop it, or choose another port with {setting}=PORT")
+    else:
+        taken = _("{name}: port {port} is taken; stop what holds it, or choose another port with {setting}=PORT")
+    raise Trouble(taken.format(name=name, port=port, holder=holder, setting=setting))
 
 
 def _holder(port: int) -> str:
-    """' by NAME (pid N)', or nothing where the system does not tell whose socket it is."""
+    """`NAME (pid N)`, or nothing where the system does not tell whose socket it is."""
     with contextlib.suppress(psutil.Error, OSError):
         for connection in psutil.net_connections("tcp"):
             if connection.status == psutil.CONN_LISTEN and connection.laddr and connection.laddr.port == port:
                 if connection.pid is None:
                     return ""
-                return f" by {psutil.Process(connection.pid).name()} (pid {connection.pid})"
+                return f"{psutil.Process(connection.pid).name()} (pid {connection.pid})"
     return ""

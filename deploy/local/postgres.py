@@ -15,8 +15,9 @@ import psutil
 
 from deploy.local import leash, psql, unprivileged
 from deploy.local.ports import require_free
-from deploy.local.waiting import log_tail, wait_until
+from deploy.local.waiting import could_not_make_data, did_not_answer, ended_while_starting, wait_until
 from deploy.trouble import Trouble
+from deploy.words import _
 
 START_TIMEOUT_S = 60
 STOP_TIMEOUT_S = 30
@@ -115,10 +116,10 @@ class EmbeddedPostgres:
             wait_until(lambda: not self.running or psql.answers(self.dsn("postgres")), timeout_s)
         except TimeoutError:
             self.kill()
-            raise Trouble(f"PostgreSQL did not answer within {timeout_s:g} s{log_tail(self.log_path)}") from None
+            raise did_not_answer("PostgreSQL", timeout_s, self.log_path) from None
         if not self.running:
             self._ended()
-            raise Trouble(f"PostgreSQL ended while starting{log_tail(self.log_path)}")
+            raise ended_while_starting("PostgreSQL", self.log_path)
 
     def stop(self, mode: Literal["fast", "immediate"] = "fast", *, timeout_s: float = STOP_TIMEOUT_S) -> None:
         """'fast' rolls back what is open and writes a checkpoint; 'immediate' leaves recovery to the next start.
@@ -184,7 +185,7 @@ class EmbeddedPostgres:
         )
         if result.returncode != 0:
             shutil.rmtree(self.data, ignore_errors=True)
-            raise Trouble(f"PostgreSQL could not make its data in {self.data}: {result.stderr.strip()[-1000:]}")
+            raise could_not_make_data("PostgreSQL", self.data, result.stderr)
 
     def _options(self) -> list[str]:
         settings = {"port": str(self.port), "unix_socket_directories": self._sockets()} | self.settings
@@ -209,8 +210,10 @@ class EmbeddedPostgres:
             wait_until(lambda: not self._is_our_postmaster(pid), LEFTOVER_TIMEOUT_S)
         except TimeoutError:
             raise Trouble(
-                f"PostgreSQL: another one (pid {pid}) works in {self.data}; stop it, "
-                f"or choose another folder with KOPILKA_HOME"
+                _(
+                    "another PostgreSQL (pid {pid}) works in {folder}; stop it, "
+                    "or choose another folder with KOPILKA_HOME"
+                ).format(pid=pid, folder=self.data)
             ) from None
         pid_file.unlink(missing_ok=True)
 
