@@ -5,16 +5,22 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from contracts.fields import CardNumber, Channel, CustomerId, Language, Moment, Phone
+from contracts.fields import CardNumber, Channel, CustomerId, Language, Means, Moment, Phone
 from contracts.records import Command, Event, Part, State, Tombstone
 
-Name = Annotated[str, StringConstraints(max_length=100), Field(examples=["Анна"])]
-TimeZone = Annotated[str, StringConstraints(max_length=64), Field(examples=["Europe/Moscow"])]
-ChatId = Annotated[int, Field(description="Telegram chat with the customer.", examples=[100500])]
+Name = Annotated[
+    str, StringConstraints(max_length=100), Means("A person's name, at most 100 characters."), Field(examples=["Анна"])
+]
+TimeZone = Annotated[
+    str, StringConstraints(max_length=64), Means("IANA name of a time zone."), Field(examples=["Europe/Moscow"])
+]
+ChatId = Annotated[int, Means("Id of the Telegram chat with the customer."), Field(examples=[100500])]
+Source = Annotated[Literal["till", "bot", "operator", "import"], Field(examples=["till"])]
 
 
 class _OfCustomer(Event):
     customer_id: CustomerId
+    """Who it is about."""
 
     @property
     def key(self) -> str:
@@ -25,7 +31,8 @@ class CustomerRegistered(_OfCustomer, type="customers.customer_registered.v1", t
     """A customer is known from now on."""
 
     registered_at: Moment
-    source: Annotated[Literal["till", "bot", "operator", "import"], Field(examples=["till"])]
+    """When the customer was registered."""
+    source: Source
     """Where the customer came from."""
 
 
@@ -40,46 +47,70 @@ class ConsentGiven(_OfCustomer, type="customers.consent_given.v1", topic="custom
     """The customer allows advertising on a channel."""
 
     channel: Channel
+    """The channel that is allowed."""
     given_at: Moment
-    source: Annotated[Literal["till", "bot", "operator", "import"], Field(examples=["bot"])]
+    """When the customer gave the consent."""
+    source: Source
+    """Where the customer said so."""
 
 
 class ConsentWithdrawn(_OfCustomer, type="customers.consent_withdrawn.v1", topic="customers.events"):
     """The customer no longer allows advertising on a channel."""
 
     channel: Channel
+    """The channel that is no longer allowed."""
     withdrawn_at: Moment
-    source: Annotated[Literal["till", "bot", "operator", "import"], Field(examples=["bot"])]
+    """When the customer withdrew the consent."""
+    source: Source
+    """Where the customer said so."""
 
 
 class CustomerErased(_OfCustomer, type="customers.customer_erased.v1", topic="customers.events"):
     """The customer's personal data is to be removed everywhere; what they did stays, without a person."""
 
     erased_at: Moment
+    """When the customer was erased."""
 
 
 class Consent(Part):
     """One recorded consent to advertising."""
 
     channel: Channel
+    """The channel that is allowed."""
     given_at: Moment
+    """When the consent was given."""
 
 
 class Contact(State, type="customers.contact.v1", topic="customers.contacts"):
     """How to reach and address the customer: the only topic with personal data."""
 
     customer_id: CustomerId
+    """Whose contact it is."""
     first_name: Name | None = None
+    """How the customer is addressed."""
     last_name: Name | None = None
-    birth_date: Annotated[date, Field(examples=["1990-04-12"])] | None = None
+    """The customer's family name."""
+    birth_date: Annotated[date, Means("A date, YYYY-MM-DD."), Field(examples=["1990-04-12"])] | None = None
+    """The customer's birthday."""
     phone: Phone | None = None
-    email: Annotated[str, StringConstraints(max_length=254), Field(examples=["anna@example.org"])] | None = None
+    """The customer's telephone."""
+    email: (
+        Annotated[
+            str, StringConstraints(max_length=254), Means("An e-mail address."), Field(examples=["anna@example.org"])
+        ]
+        | None
+    ) = None
+    """The customer's e-mail."""
     telegram_chat_id: ChatId | None = None
+    """The chat where the bot may write to the customer, once the customer linked it."""
     language: Language = "ru"
+    """The language to write in."""
     time_zone: TimeZone = "Europe/Moscow"
-    """IANA time zone of the customer: quiet hours and birthdays are computed in it."""
-    consents: list[Consent] = []
+    """The customer's time zone: quiet hours and birthdays are computed in it."""
+    consents: list[Consent] = Field(default=[])
     """Channels on which the customer allows advertising."""
+    unreachable: list[Channel] = Field(default=[])
+    """Channels on which messages no longer arrive (bot blocked, chat gone), until they get a new address."""
 
     @property
     def key(self) -> str:
@@ -90,6 +121,7 @@ class ContactErased(Tombstone, type="customers.contact_erased.v1", topic="custom
     """Whoever keeps the customer's contact removes it."""
 
     customer_id: CustomerId
+    """Whose contact is to be removed."""
 
     @property
     def key(self) -> str:
@@ -100,8 +132,11 @@ class Card(State, type="customers.card.v1", topic="customers.cards"):
     """Whose card it is and whether it may be used."""
 
     card_number: CardNumber
+    """The card."""
     customer_id: CustomerId
+    """Whose card it is."""
     state: Annotated[Literal["active", "blocked"], Field(examples=["active"])] = "active"
+    """Whether purchases by this card earn and spend points."""
 
     @property
     def key(self) -> str:
@@ -115,10 +150,15 @@ class LinkTelegram(Command, type="customers.link_telegram.v1", topic="customers.
     """
 
     phone: Phone
+    """The telephone that Telegram vouches for."""
     telegram_chat_id: ChatId
+    """The chat to be linked."""
     first_name: Name | None = None
+    """As the contact in Telegram says; used where the customer is new."""
     last_name: Name | None = None
+    """As the contact in Telegram says; used where the customer is new."""
     language: Language = "ru"
+    """The language of the person's Telegram."""
 
     @property
     def key(self) -> str:

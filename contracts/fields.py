@@ -1,11 +1,12 @@
 """Field types that several records share, with their unit, their limits and an example."""
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field, StringConstraints
+from pydantic import AfterValidator, AwareDatetime, Field, GetJsonSchemaHandler, StringConstraints, WithJsonSchema
 
 MAX_MINOR = 10**13
 """The largest sum of money or points in one record, in the smallest unit."""
@@ -28,81 +29,102 @@ def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
 
 
+@dataclass(frozen=True, slots=True)
+class Means:
+    """What values of a type are, with unit and format. A field's own docstring says what it is there for."""
+
+    text: str
+
+    def __get_pydantic_json_schema__(self, schema: Any, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "description": self.text}
+
+
 CardNumber = Annotated[
     str,
     StringConstraints(pattern=r"^[0-9]{4,20}$"),
     AfterValidator(_card_number),
-    Field(
-        description="Loyalty card number, digits only; thirteen digits are an EAN-13 with its check digit.",
-        examples=["2900000000018"],
-    ),
+    Means("Loyalty card number, 4 to 20 digits; thirteen digits are an EAN-13 with its check digit."),
+    Field(examples=["2900000000018"]),
 ]
 Phone = Annotated[
     str,
     StringConstraints(pattern=r"^\+[1-9][0-9]{6,14}$"),
-    Field(description="Telephone number in E.164.", examples=["+79161234567"]),
+    Means("Telephone number in E.164."),
+    Field(examples=["+79161234567"]),
 ]
+Id = Annotated[UUID, Means("UUIDv7."), Field(examples=["019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e12"])]
 CustomerId = Annotated[
-    UUID, Field(description="The customer, UUIDv7.", examples=["019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e11"])
+    UUID, Means("The customer's id, UUIDv7."), Field(examples=["019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e11"])
 ]
 StoreId = Annotated[
     str,
     StringConstraints(min_length=1, max_length=64),
-    Field(description="The chain's own code of the store.", examples=["367"]),
+    Means("The chain's own code of the store."),
+    Field(examples=["367"]),
 ]
 TerminalId = Annotated[
     str,
     StringConstraints(min_length=1, max_length=64),
-    Field(description="The till within the chain.", examples=["367-04"]),
+    Means("The chain's own code of the till, unique within the chain."),
+    Field(examples=["367-04"]),
 ]
 ReceiptId = Annotated[
     str,
     StringConstraints(min_length=1, max_length=100),
-    Field(
-        description="The receipt, unique within the chain for ever; a second one with other content is refused.",
-        examples=["367-04-2025-11-02-000117"],
-    ),
+    Means("A receipt's id, unique within the chain for ever; a second one with other content is refused."),
+    Field(examples=["367-04-2025-11-02-000117"]),
 ]
 Moment = Annotated[
     AwareDatetime,
     AfterValidator(_utc),
-    Field(description="RFC 3339 with an offset; kept in UTC.", examples=["2025-11-02T15:04:05+03:00"]),
+    Means("A moment as RFC 3339 with an offset; kept in UTC."),
+    Field(examples=["2025-11-02T15:04:05+03:00"]),
 ]
 Currency = Annotated[
     str,
     StringConstraints(pattern=r"^[A-Z]{3}$"),
-    Field(description="ISO 4217 code of the money.", examples=["RUB"]),
+    Means("ISO 4217 code of the money."),
+    Field(examples=["RUB"]),
 ]
 PointsCurrency = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,31}$"),
-    Field(description="Code of the points' own currency.", examples=["points"]),
+    Means("Code of the points' own currency."),
+    Field(examples=["points"]),
 ]
 MoneyMinor = Annotated[
     int,
-    Field(ge=0, le=MAX_MINOR, description="Money in the smallest unit (kopecks, cents).", examples=[114000]),
+    Field(ge=0, le=MAX_MINOR, examples=[114000]),
+    Means("Money, an integer in the currency's smallest unit (kopecks, cents)."),
 ]
 Points = Annotated[
     int,
-    Field(ge=0, le=MAX_MINOR, description="Points in the smallest unit of their currency.", examples=[57]),
+    Field(ge=0, le=MAX_MINOR, examples=[57]),
+    Means("Points, an integer in the smallest unit of their currency."),
 ]
 Quantity = Annotated[
     Decimal,
-    Field(
-        gt=0,
-        max_digits=12,
-        decimal_places=3,
-        description="How many, or how many kilogrammes or litres.",
-        examples=["2"],
+    Field(gt=0, max_digits=12, decimal_places=3, examples=["2"]),
+    WithJsonSchema(
+        {
+            "anyOf": [
+                {"type": "string", "pattern": r"^[0-9]{1,9}(\.[0-9]{1,3})?$"},
+                {"type": "number", "exclusiveMinimum": 0},
+            ],
+            "examples": ["2"],
+        }
     ),
+    Means("Pieces, kilogrammes or litres: a decimal in quotes, at most three digits after the point."),
 ]
 Channel = Annotated[
     Literal["telegram", "sms", "push", "email", "vk"],
-    Field(description="A way to reach the customer.", examples=["telegram"]),
+    Means("A way to reach the customer."),
+    Field(examples=["telegram"]),
 ]
-Language = Annotated[Literal["ru", "en"], Field(description="The customer's language.", examples=["ru"])]
+Language = Annotated[Literal["ru", "en"], Means("Language of the customer's texts, ISO 639-1."), Field(examples=["ru"])]
 Code = Annotated[
     str,
     StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$"),
-    Field(description="A stable word for programs.", examples=["unreachable"]),
+    Means("A stable word for programs: Latin lower-case letters, digits, underscores."),
+    Field(examples=["unreachable"]),
 ]

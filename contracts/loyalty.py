@@ -1,7 +1,6 @@
 """What the loyalty service says: every ledger operation as one event, and the newest balance of each customer."""
 
 from typing import Annotated, Literal
-from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
@@ -9,6 +8,8 @@ from contracts.fields import (
     MAX_MINOR,
     Currency,
     CustomerId,
+    Id,
+    Means,
     Moment,
     MoneyMinor,
     Points,
@@ -19,23 +20,31 @@ from contracts.fields import (
 )
 from contracts.records import Event, Part, State
 
-SignedPoints = Annotated[int, Field(ge=-MAX_MINOR, le=MAX_MINOR, examples=[204])]
+SignedPoints = Annotated[
+    int,
+    Field(ge=-MAX_MINOR, le=MAX_MINOR, examples=[204]),
+    Means("Points, an integer in the smallest unit of their currency; may be negative."),
+]
 
 
 class CategoryTotal(Part):
     """What one product category contributed to a receipt."""
 
     category: Annotated[str, StringConstraints(max_length=100), Field(examples=["BANANAS"])]
+    """Product category, as on the lines."""
     total_minor: MoneyMinor
+    """Sum of the totals of its lines."""
 
 
 class _Operation(Event):
-    operation_id: UUID
+    operation_id: Id
     """The ledger operation; one event an operation."""
     customer_id: CustomerId
-    account_id: UUID
+    """Whose points they are."""
+    account_id: Id
     """The account that the points went to or came from."""
     points_currency: PointsCurrency
+    """Which points."""
     balance_after: SignedPoints
     """Available points after the operation; negative only where a setting allows debt."""
 
@@ -48,15 +57,20 @@ class PointsAccrued(_Operation, type="loyalty.points_accrued.v1", topic="loyalty
     """A purchase was entered into the ledger, and this is what it earned (zero is possible)."""
 
     points: Points
+    """Points earned."""
     receipt_id: ReceiptId
+    """The purchase's receipt."""
     store_id: StoreId
+    """Where the purchase was."""
     terminal_id: TerminalId
+    """The till of the purchase."""
     completed_at: Moment
     """When the customer paid."""
     currency: Currency
+    """Money of the receipt."""
     total_minor: MoneyMinor
-    """What was paid, smallest unit of `currency`."""
-    categories: list[CategoryTotal] = []
+    """What was paid."""
+    categories: list[CategoryTotal] = Field(default=[])
     """What was paid by product category, the uncategorised left out."""
     expires_at: Moment | None = None
     """When these points burn, if they do."""
@@ -68,16 +82,20 @@ class PointsReturned(_Operation, type="loyalty.points_returned.v1", topic="loyal
     points: Points
     """Points taken back."""
     cause: Annotated[Literal["return", "cancellation"], Field(examples=["return"])]
+    """What happened to the purchase."""
     return_id: ReceiptId
     """The return's own receipt; for a cancellation the purchase's."""
     receipt_id: ReceiptId
     """The purchase's receipt."""
     store_id: StoreId
+    """Where the goods came back."""
     returned_at: Moment
+    """When the goods came back, or the purchase was cancelled."""
     currency: Currency
+    """Money of the receipt."""
     total_minor: MoneyMinor
-    """Money given back, smallest unit of `currency`."""
-    categories: list[CategoryTotal] = []
+    """Money given back."""
+    categories: list[CategoryTotal] = Field(default=[])
     """Money given back by product category, the uncategorised left out."""
 
 
@@ -85,6 +103,7 @@ class CurrencyBalance(Part):
     """One currency of a customer."""
 
     points_currency: PointsCurrency
+    """Which points."""
     available: SignedPoints
     """Points that can be spent now."""
 
@@ -93,7 +112,9 @@ class Balance(State, type="loyalty.balance.v1", topic="loyalty.balances"):
     """What the customer has."""
 
     customer_id: CustomerId
+    """Whose points they are."""
     balances: list[CurrencyBalance]
+    """One entry for each currency of points that the customer has ever had."""
     as_of: Moment
     """When the last operation was entered."""
 

@@ -31,20 +31,24 @@ class PurchaseLine(Part):
     category: Annotated[str, StringConstraints(max_length=100), Field(examples=["BANANAS"])] | None = None
     """Product category, where the till knows it."""
     quantity: Quantity
+    """How much was bought."""
     amount_minor: MoneyMinor
-    """What the line costs before discounts, smallest unit."""
-    discount_minor: MoneyMinor = 0
-    """Discount on the line, smallest unit."""
-    total_minor: MoneyMinor
-    """What was paid for the line, smallest unit."""
+    """What the line costs before discounts."""
+    discount_minor: Annotated[MoneyMinor, Field(examples=[6000])] = 0
+    """Discount on the line."""
+    total_minor: Annotated[MoneyMinor, Field(examples=[108000])]
+    """What was paid for the line."""
 
 
 class _ByCustomer(Event):
     """Whose purchase it is: card, else phone, else customer id; the key of the record is the first one present."""
 
     card_number: CardNumber | None = None
+    """The card that was shown; the record's key."""
     phone: Phone | None = None
+    """The telephone that was named; the record's key where there is no card."""
     customer_id: CustomerId | None = None
+    """The customer, where the till knows it; the record's key where there is neither card nor phone."""
 
     @property
     def key(self) -> str:
@@ -61,16 +65,21 @@ class PurchaseCompleted(_ByCustomer, type="pos.purchase_completed.v1", topic="po
     """A receipt was paid. The lines add up to the totals, to the smallest unit."""
 
     receipt_id: ReceiptId
+    """The receipt."""
     store_id: StoreId
+    """Where it was paid."""
     terminal_id: TerminalId
+    """The till that printed it."""
     completed_at: Moment
     """When the customer paid, by the till's clock."""
     currency: Currency
+    """Money of every sum on the receipt."""
     lines: Annotated[list[PurchaseLine], Field(min_length=1, max_length=MAX_LINES)]
-    discount_minor: MoneyMinor = 0
-    """Sum of the lines' discounts, smallest unit."""
-    total_minor: MoneyMinor
-    """Sum of the lines' totals: what was paid, smallest unit."""
+    """What was bought."""
+    discount_minor: Annotated[MoneyMinor, Field(examples=[6000])] = 0
+    """Sum of the lines' discounts."""
+    total_minor: Annotated[MoneyMinor, Field(examples=[108000])]
+    """Sum of the lines' totals: what was paid."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -97,24 +106,30 @@ class ReturnedLine(Part):
     line_no: Annotated[int, Field(ge=1, le=10_000, examples=[1])]
     """Number of the line on the purchase's receipt."""
     quantity: Quantity
-    total_minor: MoneyMinor
-    """Money given back for it, smallest unit; at most what was paid for the line."""
+    """How much of it came back; at most what was bought."""
+    total_minor: Annotated[MoneyMinor, Field(examples=[54000])]
+    """Money given back for it; at most what was paid for the line."""
 
 
 class PurchaseReturned(_ByCustomer, type="pos.purchase_returned.v1", topic="pos.purchases"):
     """Goods of a completed purchase came back. Carries the same card, phone or customer id as the purchase did."""
 
-    return_id: ReceiptId
+    return_id: Annotated[ReceiptId, Field(examples=["367-04-2025-11-03-000021"])]
     """The return's own receipt."""
     receipt_id: ReceiptId
     """The receipt of the purchase."""
     store_id: StoreId
+    """Where the goods came back."""
     terminal_id: TerminalId
+    """The till that took them."""
     returned_at: Moment
+    """When the goods came back, by the till's clock."""
     currency: Currency
+    """Money of every sum on the receipt."""
     lines: Annotated[list[ReturnedLine], Field(min_length=1, max_length=MAX_LINES)]
-    total_minor: MoneyMinor
-    """Sum of the lines' totals, smallest unit."""
+    """What came back."""
+    total_minor: Annotated[MoneyMinor, Field(examples=[54000])]
+    """Sum of the lines' totals: what was given back."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -130,6 +145,10 @@ class PurchaseCancelled(_ByCustomer, type="pos.purchase_cancelled.v1", topic="po
     """A completed purchase never took place (annulled at the till). Carries the same card as the purchase did."""
 
     receipt_id: ReceiptId
+    """The receipt of the purchase."""
     store_id: StoreId
+    """Where it was annulled."""
     terminal_id: TerminalId
+    """The till that annulled it."""
     cancelled_at: Moment
+    """When it was annulled, by the till's clock."""

@@ -19,6 +19,7 @@ RfmSegment = Literal[
     "potential_loyalist",
     "champions",
 ]
+_Segment = Annotated[RfmSegment, Field(examples=["promising"])]
 Score = Annotated[int, Field(ge=1, le=5, examples=[5])]
 
 
@@ -26,16 +27,19 @@ class RfmMoved(Event, type="segmentation.rfm_moved.v1", topic="segmentation.even
     """The customer has another RFM segment than before."""
 
     customer_id: CustomerId
-    before: RfmSegment | None
-    """None where the customer had no segment yet."""
-    after: RfmSegment
-    recency: Score
+    """Who moved."""
+    before: _Segment | None = None
+    """None where the customer had no segment: nothing was bought within the window."""
+    after: _Segment | None = None
+    """None where the last purchase left the window; the scores are None as well."""
+    recency: Score | None = None
     """1 to 5, 5 bought most recently."""
-    frequency: Score
+    frequency: Score | None = None
     """1 to 5, 5 buys most often."""
-    monetary: Score
+    monetary: Score | None = None
     """1 to 5, 5 spends most."""
     moved_at: Moment
+    """When the segments were computed."""
 
     @property
     def key(self) -> str:

@@ -1,0 +1,209 @@
+"""One complete example of each record, as its JSON: Anna buys, brings a part back, is asked and answers."""
+
+from typing import Any, Final
+
+ANNA: Final = "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e11"
+ACCOUNT: Final = "019a9f0e-2f6d-7a02-8e57-3c1b9d5f6a20"
+CARD: Final = "2900000000018"
+RECEIPT: Final = "367-04-2025-11-02-000117"
+RETURN: Final = "367-04-2025-11-03-000021"
+MESSAGE: Final = "019a9f12-7c3e-7b44-a0d1-2f6e8c9b1d33"
+REVIEW: Final = "019a9f13-0b5a-7f10-9c22-6d4e1a8f7b44"
+
+Example = dict[str, Any]
+_TILL: Final[Example] = {"card_number": CARD, "receipt_id": RECEIPT, "store_id": "367", "terminal_id": "367-04"}
+_OPERATION: Final[Example] = {"customer_id": ANNA, "account_id": ACCOUNT, "points_currency": "points"}
+_MESSAGE: Final[Example] = {
+    "message_id": MESSAGE,
+    "message_key": "nps:019a9f12",
+    "customer_id": ANNA,
+    "template": "nps_question",
+}
+
+EXAMPLES: Final[dict[str, Example]] = {
+    "customers.customer_registered.v1": {
+        "customer_id": ANNA,
+        "registered_at": "2025-11-01T09:30:00Z",
+        "source": "till",
+    },
+    "customers.customer_changed.v1": {"customer_id": ANNA, "changed": ["phone", "language"]},
+    "customers.consent_given.v1": {
+        "customer_id": ANNA,
+        "channel": "telegram",
+        "given_at": "2025-11-01T09:32:10Z",
+        "source": "bot",
+    },
+    "customers.consent_withdrawn.v1": {
+        "customer_id": ANNA,
+        "channel": "sms",
+        "withdrawn_at": "2025-11-01T09:33:00Z",
+        "source": "operator",
+    },
+    "customers.customer_erased.v1": {"customer_id": ANNA, "erased_at": "2026-02-01T12:00:00Z"},
+    "customers.contact.v1": {
+        "customer_id": ANNA,
+        "first_name": "Анна",
+        "last_name": "Иванова",
+        "birth_date": "1990-04-12",
+        "phone": "+79161234567",
+        "email": "anna@example.org",
+        "telegram_chat_id": 100500,
+        "language": "ru",
+        "time_zone": "Europe/Moscow",
+        "consents": [{"channel": "telegram", "given_at": "2025-11-01T09:32:10Z"}],
+        "unreachable": ["email"],
+    },
+    "customers.contact_erased.v1": {"customer_id": ANNA},
+    "customers.card.v1": {"card_number": CARD, "customer_id": ANNA, "state": "active"},
+    "customers.link_telegram.v1": {
+        "phone": "+79161234567",
+        "telegram_chat_id": 100500,
+        "first_name": "Анна",
+        "last_name": "Иванова",
+        "language": "ru",
+    },
+    "pos.purchase_completed.v1": {
+        **_TILL,
+        "phone": "+79161234567",
+        "customer_id": ANNA,
+        "completed_at": "2025-11-02T15:04:05+03:00",
+        "currency": "RUB",
+        "lines": [
+            {
+                "line_no": 1,
+                "product_id": "1082185",
+                "category": "BANANAS",
+                "quantity": "2.150",
+                "amount_minor": 36000,
+                "discount_minor": 6000,
+                "total_minor": 30000,
+            },
+            {
+                "line_no": 2,
+                "product_id": "981760",
+                "category": "COFFEE",
+                "quantity": "1",
+                "amount_minor": 84000,
+                "discount_minor": 0,
+                "total_minor": 84000,
+            },
+        ],
+        "discount_minor": 6000,
+        "total_minor": 114000,
+    },
+    "pos.purchase_returned.v1": {
+        "return_id": RETURN,
+        **_TILL,
+        "phone": "+79161234567",
+        "customer_id": ANNA,
+        "returned_at": "2025-11-03T11:20:00+03:00",
+        "currency": "RUB",
+        "lines": [{"line_no": 1, "quantity": "2.150", "total_minor": 30000}],
+        "total_minor": 30000,
+    },
+    "pos.purchase_cancelled.v1": {
+        **_TILL,
+        "phone": "+79161234567",
+        "customer_id": ANNA,
+        "cancelled_at": "2025-11-02T15:06:00+03:00",
+    },
+    "loyalty.points_accrued.v1": {
+        **_OPERATION,
+        "operation_id": "019a9f0e-5b20-7d3a-b1c4-8e7f2a6d9c55",
+        "balance_after": 204,
+        "points": 57,
+        "receipt_id": RECEIPT,
+        "store_id": "367",
+        "terminal_id": "367-04",
+        "completed_at": "2025-11-02T12:04:05Z",
+        "currency": "RUB",
+        "total_minor": 114000,
+        "categories": [
+            {"category": "BANANAS", "total_minor": 30000},
+            {"category": "COFFEE", "total_minor": 84000},
+        ],
+        "expires_at": "2026-11-02T12:04:05Z",
+    },
+    "loyalty.points_returned.v1": {
+        **_OPERATION,
+        "operation_id": "019aa2e1-4c11-7a90-8f03-1d2b3c4e5f66",
+        "balance_after": 189,
+        "points": 15,
+        "cause": "return",
+        "return_id": RETURN,
+        "receipt_id": RECEIPT,
+        "store_id": "367",
+        "returned_at": "2025-11-03T08:20:00Z",
+        "currency": "RUB",
+        "total_minor": 30000,
+        "categories": [{"category": "BANANAS", "total_minor": 30000}],
+    },
+    "loyalty.balance.v1": {
+        "customer_id": ANNA,
+        "balances": [{"points_currency": "points", "available": 204}],
+        "as_of": "2025-11-02T12:04:05.210Z",
+    },
+    "messaging.send_message.v1": {
+        "message_key": "nps:019a9f12",
+        "customer_id": ANNA,
+        "template": "nps_question",
+        "parameters": {"store_id": "367", "total_minor": 114000},
+        "purpose": "service",
+        "buttons": [[{"label": "9", "data": "nps:019a9f13:9"}, {"label": "10", "data": "nps:019a9f13:10"}]],
+        "expires_at": "2025-11-03T12:04:05Z",
+    },
+    "messaging.message_accepted.v1": {**_MESSAGE, "channel": "telegram", "accepted_at": "2025-11-02T12:04:06Z"},
+    "messaging.message_sent.v1": {
+        **_MESSAGE,
+        "channel": "telegram",
+        "sent_at": "2025-11-02T12:04:06.480Z",
+        "cost_micros": 0,
+        "currency": "RUB",
+    },
+    "messaging.message_failed.v1": {
+        **_MESSAGE,
+        "channel": "telegram",
+        "reason": "unreachable",
+        "failed_at": "2025-11-02T12:04:07Z",
+    },
+    "messaging.message_outcome_unknown.v1": {
+        **_MESSAGE,
+        "channel": "telegram",
+        "unknown_since": "2025-11-02T12:04:16Z",
+    },
+    "messaging.contact_went_bad.v1": {
+        "customer_id": ANNA,
+        "channel": "telegram",
+        "reason": "bot_blocked",
+        "since": "2025-11-02T12:04:07Z",
+    },
+    "segmentation.rfm_moved.v1": {
+        "customer_id": ANNA,
+        "before": "new",
+        "after": "potential_loyalist",
+        "recency": 5,
+        "frequency": 2,
+        "monetary": 3,
+        "moved_at": "2025-11-03T00:05:00Z",
+    },
+    "feedback.review_left.v1": {
+        "customer_id": ANNA,
+        "review_id": REVIEW,
+        "score": 9,
+        "receipt_id": RECEIPT,
+        "store_id": "367",
+        "left_at": "2025-11-02T12:10:41Z",
+    },
+    "feedback.review_commented.v1": {
+        "customer_id": ANNA,
+        "review_id": REVIEW,
+        "commented_at": "2025-11-02T12:11:30Z",
+    },
+    "feedback.appeal_opened.v1": {
+        "customer_id": ANNA,
+        "appeal_id": "019a9f20-1122-7334-8556-778899aabbcc",
+        "opened_at": "2025-11-02T18:00:12Z",
+    },
+    "feedback.telegram_linked.v1": {"customer_id": ANNA, "linked_at": "2025-11-01T09:31:40Z"},
+    "feedback.telegram_unlinked.v1": {"customer_id": ANNA, "unlinked_at": "2025-12-24T20:00:00Z"},
+}
