@@ -118,7 +118,7 @@ class Gate:
                 )
             return
         scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip().encode(), self.token):
+        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip(" ").encode("latin-1"), self.token):
             raise Problem(
                 401,
                 "unauthorized",

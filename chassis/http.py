@@ -1,12 +1,14 @@
 """A service's HTTP API around its router: health, metrics, OpenAPI, dead letters, problems, and the edge."""
 
 import asyncio
+import inspect
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Any, Final
 
 import prometheus_client
 from fastapi import APIRouter, FastAPI, Request
+from fastapi.routing import APIRoute
 from pydantic.json_schema import models_json_schema
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
@@ -47,9 +49,9 @@ def build_app(
     *,
     settings: Settings,
     readiness: Readiness,
-    texts: Path = CHASSIS,
+    texts: Path | None = None,
 ) -> FastAPI:
-    """The whole HTTP API of a service. `texts` is the folder of its package, whose catalogue has its texts.
+    """The whole HTTP API of a service. `texts` is the folder whose catalogue has its texts: by default its router's.
 
     FastAPI's own telemetry stays off: its spans carry paths and queries, and those name people.
     """
@@ -61,15 +63,24 @@ def build_app(
         middleware=[Middleware(RequestLine, service=service), Middleware(Gate, token=settings.api_token)],
     )
     app.state.database = database
-    app.state.texts = texts
+    app.state.texts = texts or _folder_of(router)
     for language in LANGUAGES:
-        translator(texts, language)
+        translator(app.state.texts, language)
     answer_with_problems(app)
     app.include_router(router)
     app.include_router(dead_letter_api.router)
     app.include_router(_health(readiness))
     _document(app, with_token=settings.api_token is not None)
     return app
+
+
+def _folder_of(router: APIRouter) -> Path:
+    """The folder of the code that answers, where it has texts of its own."""
+    for route in router.routes:
+        if isinstance(route, APIRoute):
+            folder = Path(inspect.getfile(route.endpoint)).parent
+            return folder if (folder / "locales").is_dir() else CHASSIS
+    return CHASSIS
 
 
 def _health(readiness: Readiness) -> APIRouter:

@@ -26,7 +26,8 @@ def translator(package: Path, language: Language) -> NullTranslations:
 
     What its catalogue does not have is looked up in the chassis', and is English otherwise. Jinja templates take
     the same object: `environment.install_gettext_translations(translator(…), newstyle=True)`. Raises
-    FileNotFoundError where the package has no catalogue of the language, babel's PoFileError where it is malformed.
+    FileNotFoundError where the package has no catalogue of the language, babel's PoFileError or ValueError where
+    it is malformed.
     """
     if language == SOURCE_LANGUAGE:
         return NullTranslations()
