@@ -1,0 +1,9 @@
+"""The messaging service: what customers are told, and what became of it."""
+
+from chassis.service import Service
+from services.messaging import api, dispatcher, handlers
+
+service = Service("messaging", hears=handlers.hears, api=api.router, companions=[dispatcher.dispatch])
+
+if __name__ == "__main__":
+    service.run()

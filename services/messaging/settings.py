@@ -1,0 +1,69 @@
+"""Messaging's own settings, read from the environment (`KOPILKA_…`)."""
+
+from functools import cache
+from typing import Final, Self
+
+from pydantic import Field, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+SANDBOX_API: Final = "http://127.0.0.1:8110"
+REAL_API: Final = "https://api.telegram.org"
+SANDBOX_BOT: Final = "8110:sandbox"
+"""The token that the sandbox knows its one bot by; it opens nothing anywhere else."""
+
+
+class MessagingSettings(BaseSettings):
+    """What the people who run messaging may change without touching its code."""
+
+    model_config = SettingsConfigDict(env_prefix="KOPILKA_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    telegram_api: str | None = Field(
+        None,
+        pattern=r"^https?://",
+        description="Address of the Telegram Bot API; by default Telegram's own where a token is given, "
+        f"else the sandbox's ({SANDBOX_API}).",
+    )
+    telegram_token: str | None = Field(
+        None,
+        pattern=r"^[0-9]+:\S+$",
+        description="Token of the Telegram bot; without it the sandbox plays Telegram.",
+    )
+    telegram_messages_per_s: float = Field(
+        25,
+        gt=0,
+        le=30,
+        description="Most messages a second to all chats together, over all instances. Telegram allows about 30; "
+        "what the bot answers by itself counts too.",
+    )
+    telegram_chat_interval_s: float = Field(
+        1, ge=0, description="From the answer to one message until the next one to the same chat. Telegram asks for 1."
+    )
+    telegram_timeout_s: float = Field(
+        10, gt=0, description="A request that has no answer for so long has an unknown outcome."
+    )
+    telegram_lease_s: float = Field(
+        45, gt=0, description="A message whose process has fallen silent for so long while sending is unknown."
+    )
+    dispatch_poll_s: float = Field(0.25, gt=0, description="How often an idle dispatcher looks by itself.")
+
+    @model_validator(mode="after")
+    def _outlasts_a_request(self) -> Self:
+        if self.telegram_lease_s <= self.telegram_timeout_s:
+            raise ValueError("KOPILKA_TELEGRAM_LEASE_S must be more than KOPILKA_TELEGRAM_TIMEOUT_S")
+        return self
+
+    @property
+    def bot_api(self) -> str:
+        """Where the bot speaks to."""
+        return (self.telegram_api or (REAL_API if self.telegram_token else SANDBOX_API)).rstrip("/")
+
+    @property
+    def bot_token(self) -> str:
+        """Which bot it is."""
+        return self.telegram_token or SANDBOX_BOT
+
+
+@cache
+def messaging_settings() -> MessagingSettings:
+    """The settings of this process."""
+    return MessagingSettings()
