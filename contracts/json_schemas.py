@@ -1,6 +1,7 @@
 """JSON Schemas of the records: what a reader accepts, each field with its meaning, unit and example."""
 
 import importlib
+import inspect
 import pkgutil
 from collections.abc import Iterator
 from typing import Any, Final
@@ -19,8 +20,7 @@ Schema = dict[str, Any]
 def all_records() -> dict[str, type[Record]]:
     """Every record that the contracts declare, by its CloudEvents type, sorted."""
     for module in pkgutil.iter_modules(contracts.__path__):
-        if module.name != "__main__":
-            importlib.import_module(f"contracts.{module.name}")
+        importlib.import_module(f"contracts.{module.name}")
     return dict(sorted(BY_TYPE.items()))
 
 
@@ -30,7 +30,7 @@ def json_schema(record: type[Record]) -> Schema:
         "$schema": DIALECT,
         "$id": f"urn:kopilka:schema:{record.type}",
         "title": record.__name__,
-        "description": record.__doc__,
+        "description": inspect.cleandoc(record.__doc__ or ""),
         "x-topic": record.topic,
     }
     if issubclass(record, Tombstone):

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from contracts.fields import (
     CardNumber,
@@ -42,6 +42,15 @@ class PurchaseLine(Part):
 
 class _ByCustomer(Event):
     """Whose purchase it is: card, else phone, else customer id; the key of the record is the first one present."""
+
+    model_config = ConfigDict(
+        json_schema_extra={
+            "anyOf": [
+                {"required": [name], "properties": {name: {"type": "string"}}}
+                for name in ("card_number", "phone", "customer_id")
+            ]
+        }
+    )
 
     card_number: CardNumber | None = None
     """The card that was shown; the record's key."""

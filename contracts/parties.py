@@ -1,0 +1,72 @@
+"""Who says what and who hears what. The services' own code is the truth; a test holds this table against it."""
+
+from collections.abc import Mapping
+from typing import Final
+
+from contracts.customers import (
+    Card,
+    ConsentGiven,
+    ConsentWithdrawn,
+    Contact,
+    ContactErased,
+    CustomerChanged,
+    CustomerErased,
+    CustomerRegistered,
+    LinkTelegram,
+)
+from contracts.feedback import AppealOpened, ReviewCommented, ReviewLeft, TelegramLinked, TelegramUnlinked
+from contracts.loyalty import Balance, PointsAccrued, PointsReturned
+from contracts.messaging import (
+    ContactWentBad,
+    MessageAccepted,
+    MessageFailed,
+    MessageOutcomeUnknown,
+    MessageSent,
+    SendMessage,
+)
+from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
+from contracts.records import Record
+from contracts.segmentation import RfmMoved
+
+PARTIES: Final[Mapping[str, str]] = {
+    "tills": "The chain's tills, or the program that collects their receipts.",
+    "customers": "Who the customer is: profile, contacts, cards, consents.",
+    "loyalty": "What the customer has: purchases, points, levels.",
+    "messaging": "What the customer is told, and by which channel.",
+    "segmentation": "What kind of customer it is.",
+    "feedback": "What the customer tells us: the Telegram bot, reviews, appeals.",
+}
+
+SAYS: Final[Mapping[str, tuple[type[Record], ...]]] = {
+    "tills": (PurchaseCompleted, PurchaseReturned, PurchaseCancelled),
+    "customers": (
+        CustomerRegistered,
+        CustomerChanged,
+        ConsentGiven,
+        ConsentWithdrawn,
+        CustomerErased,
+        Contact,
+        ContactErased,
+        Card,
+    ),
+    "loyalty": (PointsAccrued, PointsReturned, Balance),
+    "messaging": (MessageAccepted, MessageSent, MessageFailed, MessageOutcomeUnknown, ContactWentBad),
+    "segmentation": (RfmMoved,),
+    "feedback": (
+        ReviewLeft,
+        ReviewCommented,
+        AppealOpened,
+        TelegramLinked,
+        TelegramUnlinked,
+        LinkTelegram,
+        SendMessage,
+    ),
+}
+
+HEARS: Final[Mapping[str, tuple[type[Record], ...]]] = {
+    "customers": (LinkTelegram, ContactWentBad),
+    "loyalty": (PurchaseCompleted, PurchaseReturned, PurchaseCancelled, Card, Contact, ContactErased),
+    "messaging": (Contact, ContactErased, PointsAccrued, PointsReturned, SendMessage),
+    "segmentation": (PointsAccrued, PointsReturned, CustomerErased),
+    "feedback": (Contact, ContactErased, PointsAccrued, Balance),
+}

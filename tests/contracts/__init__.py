@@ -1,0 +1,1 @@
+"""What crosses a service boundary: the records, and what is generated from them."""
