@@ -67,7 +67,7 @@ def key_of(request: Request) -> str | None:
 
 
 async def answer_once(tx: Transaction, request: Request, key: str, act: Callable[[], Awaitable[Response]]) -> Response:
-    """What `act` answers, or what it answered the first time; `request`'s body has been read.
+    """What `act` answers, or what it answered the first time. Where it has no effect, it raises.
 
     A key belongs to the method and the path. Raises `Problem` 409 while another request with the key is at work,
     422 where the key was used for something else.
@@ -79,9 +79,8 @@ async def answer_once(tx: Transaction, request: Request, key: str, act: Callable
     if kept:
         return _first_answer(kept[0], request_hash)
     response = await act()
-    if 200 <= response.status_code < 300:
-        content_type = response.headers.get("content-type", "")
-        await tx.sql(KEEP, key, route, request_hash, response.status_code, content_type, response.body, tx.now)
+    content_type = response.headers.get("content-type", "")
+    await tx.sql(KEEP, key, route, request_hash, response.status_code, content_type, response.body, tx.now)
     return response
 
 

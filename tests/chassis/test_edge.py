@@ -7,6 +7,9 @@ import httpx
 import pytest
 import structlog
 from fastapi import FastAPI
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from prometheus_client import REGISTRY
 from structlog.testing import LogCapture
 
@@ -248,6 +251,23 @@ async def test_a_failure_in_the_database_is_logged_with_its_code_and_without_val
     failure = next(line for line in lines if line["event"] == "request_failed")
     assert any("SQLSTATE 23505" in each for each in failure["failure"])
     assert "9161234567" not in repr(lines)
+
+
+async def test_a_recorded_span_has_the_callers_trace_and_no_value(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    spans = InMemorySpanExporter()
+    provider = TracerProvider()
+    provider.add_span_processor(SimpleSpanProcessor(spans))
+    monkeypatch.setattr("opentelemetry.trace._TRACER_PROVIDER", provider)
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    async with calling(notes_app(database)) as client:
+        await client.get("/notes/milk?word=Anna", headers={"traceparent": traceparent})
+
+    (span,) = spans.get_finished_spans()
+    assert f"{span.context.trace_id:032x}" == "4bf92f3577b34da6a3ce929d0e0e4736"
+    assert "Anna" not in span.to_json()
+    assert "milk" not in span.to_json()
 
 
 async def test_health_checks_are_logged_quietly(database: Database, lines: list[Any]) -> None:
