@@ -1,0 +1,1 @@
+"""The world outside, played on one machine."""
