@@ -55,13 +55,15 @@ class DeadLetterLine(BaseModel):
 
 
 class Content(BaseModel):
-    """Bytes: as text where they are UTF-8, in base64 otherwise."""
+    """Bytes: as text where they are UTF-8, in base64 otherwise; neither where there are none (null)."""
 
     text: str | None = None
     base64: str | None = None
 
     @classmethod
-    def of(cls, content: bytes) -> Self:
+    def of(cls, content: bytes | None) -> Self:
+        if content is None:
+            return cls()
         try:
             return cls(text=content.decode())
         except UnicodeDecodeError:

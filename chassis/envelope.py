@@ -5,6 +5,7 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 
 import hashlib
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
@@ -16,8 +17,10 @@ from pydantic import ValidationError
 
 from contracts.records import TYPE_PATTERN, Record, Tombstone, family
 
-Headers = tuple[tuple[str, bytes], ...]
+Headers = tuple[tuple[str, bytes | None], ...]
+"""Kafka's headers: a name may come twice, and a value may be null."""
 CONTENT_TYPE: Final = b"application/json"
+TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
 SOURCE_MAX_CHARS: Final = 200
 DETAIL_MAX_CHARS: Final = 1000
 
@@ -74,7 +77,7 @@ def decode(raw: Raw, known: Mapping[str, type[Record]], *, value_max_bytes: int)
         raise Unprocessable("wrong_topic", f"ce_type: {record_type} belongs to the topic {model.topic}")
     if headers.get("ce_specversion") != b"1.0":
         raise Unprocessable("bad_header", f"ce_specversion: must be 1.0, is {_text(headers, 'ce_specversion')!r}")
-    if not headers.get("content-type", b"").startswith(CONTENT_TYPE):
+    if not (headers.get("content-type") or b"").startswith(CONTENT_TYPE):
         raise Unprocessable(
             "bad_header", f"content-type: must be application/json, is {_text(headers, 'content-type')!r}"
         )
@@ -94,7 +97,7 @@ def encode(
     record: Record, *, event_id: UUID, source: str, time: datetime, traceparent: str | None
 ) -> tuple[Headers, bytes | None]:
     """Headers and value of a record that is to be published; the value of a tombstone is None."""
-    headers = [
+    headers: list[tuple[str, bytes | None]] = [
         ("ce_specversion", b"1.0"),
         ("ce_id", str(event_id).encode()),
         ("ce_source", source.encode()),
@@ -110,12 +113,12 @@ def encode(
 
 def pack_headers(headers: Headers) -> bytes:
     """Headers for a `bytea` column: JSON, each byte of a value as one character, so that any bytes survive."""
-    return orjson.dumps([(name, value.decode("latin-1")) for name, value in headers])
+    return orjson.dumps([(name, None if value is None else value.decode("latin-1")) for name, value in headers])
 
 
 def unpack_headers(packed: bytes) -> Headers:
     """What `pack_headers` packed."""
-    return tuple((name, value.encode("latin-1")) for name, value in orjson.loads(packed))
+    return tuple((name, None if value is None else value.encode("latin-1")) for name, value in orjson.loads(packed))
 
 
 def content_hash(value: bytes) -> int:
@@ -123,7 +126,7 @@ def content_hash(value: bytes) -> int:
     return int.from_bytes(hashlib.blake2b(value, digest_size=8).digest(), "big", signed=True)
 
 
-def _text(headers: Mapping[str, bytes], name: str) -> str:
+def _text(headers: Mapping[str, bytes | None], name: str) -> str:
     value = headers.get(name)
     if not value:
         raise Unprocessable("missing_header", f"{name}: this header is needed")
@@ -141,7 +144,7 @@ def _refuse_unknown_version(record_type: str, known: Mapping[str, type[Record]])
         raise Unprocessable("unknown_version", f"ce_type: {record_type} is not known here, only {', '.join(versions)}")
 
 
-def _event_id(headers: Mapping[str, bytes]) -> UUID:
+def _event_id(headers: Mapping[str, bytes | None]) -> UUID:
     text = _text(headers, "ce_id")
     try:
         return UUID(text)
@@ -149,14 +152,14 @@ def _event_id(headers: Mapping[str, bytes]) -> UUID:
         raise Unprocessable("bad_header", "ce_id: must be a UUID (version 7 is best)") from None
 
 
-def _source(headers: Mapping[str, bytes]) -> str:
+def _source(headers: Mapping[str, bytes | None]) -> str:
     source = _text(headers, "ce_source")
     if len(source) > SOURCE_MAX_CHARS or "\0" in source:
         raise Unprocessable("bad_header", f"ce_source: at most {SOURCE_MAX_CHARS} characters and no NUL")
     return source
 
 
-def _time(headers: Mapping[str, bytes]) -> datetime:
+def _time(headers: Mapping[str, bytes | None]) -> datetime:
     try:
         time = datetime.fromisoformat(_text(headers, "ce_time"))
     except ValueError:
@@ -166,10 +169,10 @@ def _time(headers: Mapping[str, bytes]) -> datetime:
     return time
 
 
-def _traceparent(headers: Mapping[str, bytes]) -> str | None:
+def _traceparent(headers: Mapping[str, bytes | None]) -> str | None:
     """W3C Trace Context; a malformed one is no reason to lose a purchase and is left out."""
     value = headers.get("traceparent")
-    return value.decode("ascii") if value is not None and len(value) == 55 and value.isascii() else None
+    return value.decode() if value is not None and TRACEPARENT.fullmatch(value) else None
 
 
 def _model(model: type[Record], raw: Raw, value: bytes, value_max_bytes: int) -> Record:
@@ -200,8 +203,8 @@ def _refuse_nul(value: bytes) -> None:
     """PostgreSQL cannot keep U+0000 in text, so that no service could store what it says."""
     try:
         text = json.dumps(json.loads(value), ensure_ascii=False)
-    except ValueError:
-        return
+    except (ValueError, RecursionError):
+        return  # the contract's own parser says what is wrong with it
     if "\\u0000" in text.replace("\\\\", ""):
         raise Unprocessable("invalid", "value: contains the character NUL (\\u0000); leave it out")
 

@@ -170,5 +170,5 @@ def _raw(record: ConsumerRecord) -> Raw:
         timestamp_ms=record.timestamp,
         key=record.key,
         value=record.value,
-        headers=tuple((name, bytes(value)) for name, value in record.headers),
+        headers=tuple(record.headers),
     )

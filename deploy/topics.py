@@ -96,11 +96,11 @@ def declared(name: str) -> Topic | None:
 def _is_wanted(raw: Raw, key: str | None, of_type: str | None) -> bool:
     if key is not None and raw.key != key.encode():
         return False
-    return of_type is None or dict(raw.headers).get("ce_type", b"").startswith(of_type.encode())
+    return of_type is None or (dict(raw.headers).get("ce_type") or b"").startswith(of_type.encode())
 
 
 def _facts(raw: Raw, *, hidden: bool) -> dict[str, Any]:
-    headers = {name: value.decode(errors="replace") for name, value in raw.headers}
+    headers = {name: (value or b"").decode(errors="replace") for name, value in raw.headers}
     return {
         "time": datetime.fromtimestamp(raw.timestamp_ms / 1000, UTC).isoformat(timespec="milliseconds"),
         "partition": raw.partition,
