@@ -1,0 +1,6 @@
+"""Segmentation: what kind of customer it is.
+
+Owns the features of each customer (how often, how much, when, where, what of) and their RFM segment; see
+`docs/segmentation.md`. Hears `loyalty.events` (PointsAccrued, PointsReturned) and `customers.events`
+(CustomerErased). Says `segmentation.events` (RfmMoved).
+"""

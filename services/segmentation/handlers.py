@@ -1,0 +1,28 @@
+"""What segmentation does on each event that it hears."""
+
+from collections.abc import Sequence
+
+from chassis.hears import Hears
+from chassis.transaction import Transaction
+from contracts.customers import CustomerErased
+from contracts.loyalty import PointsAccrued, PointsReturned
+from services.segmentation.erasure import forget_customers
+from services.segmentation.purchases import count_purchases
+from services.segmentation.returns import take_back_returns
+
+hears = Hears()
+
+
+@hears.many(PointsAccrued)
+async def points_accrued(events: Sequence[PointsAccrued], tx: Transaction) -> None:
+    await count_purchases(tx, events)
+
+
+@hears.many(PointsReturned)
+async def points_returned(events: Sequence[PointsReturned], tx: Transaction) -> None:
+    await take_back_returns(tx, events)
+
+
+@hears.many(CustomerErased)
+async def customers_erased(events: Sequence[CustomerErased], tx: Transaction) -> None:
+    await forget_customers(tx, {event.customer_id: event.erased_at for event in events})

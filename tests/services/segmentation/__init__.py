@@ -1,0 +1,1 @@
+"""Segmentation on the real PostgreSQL, and once through Kafka."""
