@@ -15,10 +15,11 @@ SUMMARY_EVERY_S = 30.0
 
 
 class Display(Protocol):
-    """`say` a step; `show` how everything is."""
+    """`say` a step; `show` how everything is, until told to `rest`."""
 
     def say(self, text: str) -> None: ...
     def show(self, status: Status) -> None: ...
+    def rest(self) -> None: ...
     def __enter__(self) -> Self: ...
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
@@ -32,14 +33,21 @@ class LiveTable:
         self._live = Live(console=console, auto_refresh=False, transient=False)
         self._console = console
         self._hint = hint
+        self._rests = False
 
     def say(self, text: str) -> None:
         self._console.print(text, highlight=False, markup=False)
 
     def show(self, status: Status) -> None:
+        if self._rests:
+            return
         if not self._live.is_started:
             self._live.start()
         self._live.update(table(status, hint=self._hint), refresh=True)
+
+    def rest(self) -> None:
+        self._rests = True
+        self._live.stop()
 
     def __enter__(self) -> Self:
         return self
@@ -47,7 +55,7 @@ class LiveTable:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._live.stop()
+        self.rest()
 
 
 class PlainLines:
@@ -73,6 +81,9 @@ class PlainLines:
         if time.monotonic() - self._summed_up_at > SUMMARY_EVERY_S:
             self._summed_up_at = time.monotonic()
             self.say(summary_line(status))
+
+    def rest(self) -> None:
+        """Nothing is redrawn here."""
 
     def __enter__(self) -> Self:
         return self

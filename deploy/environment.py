@@ -114,7 +114,9 @@ def sync(task: str) -> None:
         command(sys.executable, "-m", "venv", "--clear", "--without-pip", str(VENV))
     uv = find_uv()
     requirements = REQUIREMENTS / f"{task}.txt"
-    command(uv, "pip", "sync", "--require-hashes", "--python", str(PYTHON), str(requirements), shown=True)
+    command(
+        uv, "pip", "sync", "--require-hashes", "--compile-bytecode", "--python", str(PYTHON), str(requirements), shown=True
+    )
     put_kopilka_on_its_path()
     STAMP.write_text(fingerprint(task))
 

@@ -67,10 +67,13 @@ class Servers:
             postgres = EmbeddedPostgres(settings.home / "postgres", settings.postgres_port)
             self.all.append(Server("postgres", postgres, lambda: postgres.stop(timeout_s=stop_within_s)))
 
-    async def start(self) -> None:
-        """Raises the Trouble of the first that does not come up."""
-        self._starts = [asyncio.create_task(server.start()) for server in self.all]
-        await asyncio.gather(*self._starts)
+    async def start(self, name: str) -> None:
+        """Start the one of that name, if it is not from outside. Raises Trouble."""
+        for server in self.all:
+            if server.name == name:
+                start = asyncio.create_task(server.start())
+                self._starts.append(start)
+                await start
 
     async def stop(self) -> None:
         """Also of one that is only just starting."""

@@ -37,7 +37,6 @@ def table(status: Status, *, hint: str = "") -> RenderableType:
         lines.add_column(heading, no_wrap=True)
     for heading in (_("Lag"), _("Dead letters")):
         lines.add_column(heading, justify="right", no_wrap=True)
-    lines.add_column("", overflow="ellipsis", no_wrap=True)
     for part in status.parts:
         lines.add_row(
             part.name,
@@ -45,9 +44,9 @@ def table(status: Status, *, hint: str = "") -> RenderableType:
             part.url or "",
             _figure(part.lag),
             Text(_figure(part.dead_letters), "red" if part.dead_letters else ""),
-            Text(part.note, "dim"),
         )
-    below = [Text(purchases_line(status))]
+    below = [Text(f"{part.name}: {part.note}", "yellow") for part in status.parts if part.note]
+    below.append(Text(purchases_line(status)))
     if hint:
         below.append(Text(hint, "dim"))
     return Group(lines, Text(""), *below)

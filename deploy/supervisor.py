@@ -16,7 +16,7 @@ from deploy.display import Display
 from deploy.local.ports import require_free
 from deploy.local.psql import ensure_database
 from deploy.parts import CHAT, TILLS, migration_programs, sandbox_programs, service_programs
-from deploy.servers import Servers, seconds_until
+from deploy.servers import Server, Servers, seconds_until
 from deploy.settings import SERVICES, RunSettings
 from deploy.status import PartStatus, State, Status, Watch
 from deploy.trouble import Trouble
@@ -84,6 +84,7 @@ class Supervisor:
         if self._stop.is_set():
             os._exit(130)  # the leash ends every process that is left
         self._stop.set()
+        self._display.rest()
         self._display.say(_("Stopping; Ctrl-C once more stops at once"))
 
     def _require_ports(self) -> None:
@@ -108,14 +109,14 @@ class Supervisor:
             await working
 
     async def _bring_up(self) -> None:
-        if self._servers.all:
-            self._display.say(_("Starting Kafka and PostgreSQL"))
-            await self._servers.start()
-        self._display.say(_("Bringing the databases and topics up to date"))
-        await asyncio.gather(self._provide_topics(), self._provide_databases())
-        self._display.say(_("Starting the services"))
+        """The bus and the databases side by side."""
+        self._display.say(_("Starting; the first time takes longer"))
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(self._provide_topics())
+            tasks.create_task(self._provide_databases())
 
     async def _provide_topics(self) -> None:
+        await self._servers.start("kafka")
         settings = self._settings.of_services
         try:
             await provision(settings.kafka, TOPICS.values(), replication=settings.topic_replication)
@@ -127,6 +128,7 @@ class Supervisor:
             ) from error
 
     async def _provide_databases(self) -> None:
+        await self._servers.start("postgres")
         for service in SERVICES:
             name = f"{self._settings.database_prefix}{service}"
             await asyncio.to_thread(ensure_database, self._settings.dsn, name)
@@ -168,7 +170,7 @@ class Supervisor:
             elif name == TILLS:
                 parts[name] = PartStatus(name, State.READY)
         for server in self._servers.all:
-            parts[server.name] = _with_note(parts[server.name], server.starting, server.note)
+            parts[server.name] = _with_server(parts[server.name], server)
         return replace(status, parts=[_with_life(part, children.get(name)) for name, part in parts.items()])
 
     async def _trim_logs(self) -> None:
@@ -197,7 +199,7 @@ def _with_life(part: PartStatus, child: Child | None) -> PartStatus:
     return part
 
 
-def _with_note(part: PartStatus, starting: bool, note: str) -> PartStatus:
-    if starting:
-        return replace(part, state=State.RESTARTING, note=note)
-    return replace(part, note=note) if note else part
+def _with_server(part: PartStatus, server: Server) -> PartStatus:
+    if server.starting or not server.server.running:
+        return replace(part, state=State.RESTARTING, note=server.note)
+    return replace(part, state=State.STARTING) if part.state is State.DOWN else part
