@@ -7,7 +7,8 @@ import socket
 import sys
 from collections.abc import Callable, Coroutine, Iterator, Sequence
 from datetime import timedelta
-from typing import Annotated, Literal
+from enum import StrEnum
+from typing import Annotated
 
 import structlog
 import typer
@@ -34,8 +35,17 @@ from chassis.worker import Worker
 log = structlog.get_logger()
 
 PORTS = {"customers": 8101, "loyalty": 8102, "messaging": 8103, "segmentation": 8104, "feedback": 8105}
-Part = Literal["worker", "relay", "api", "jobs"]
-PARTS: tuple[Part, ...] = ("worker", "relay", "api", "jobs")
+
+
+class Part(StrEnum):
+    """A part of a service that may run in a process of its own."""
+
+    WORKER = "worker"
+    RELAY = "relay"
+    API = "api"
+    JOBS = "jobs"
+
+
 Companion = Callable[[Database, asyncio.Event], Coroutine[None, None, None]]
 """Something else that runs beside the worker until the event is set: a bot's long poll, a dispatcher."""
 
@@ -73,7 +83,7 @@ class Service:
         ) -> None:
             if context.invoked_subcommand is None:
                 self._configure()
-                uvloop.run(self.serve(settings(), parts=tuple(only or PARTS)))
+                uvloop.run(self.serve(settings(), parts=tuple(only or Part)))
 
         @app.command("migrate", help="Bring the database up to date.")
         def migrate_database() -> None:
@@ -102,7 +112,7 @@ class Service:
         await provision(settings.kafka, topics_of(self.name, self.hears), replication=settings.topic_replication)
 
     async def serve(
-        self, settings: Settings, *, parts: Sequence[Part] = PARTS, stop: asyncio.Event | None = None
+        self, settings: Settings, *, parts: Sequence[Part] = tuple(Part), stop: asyncio.Event | None = None
     ) -> None:
         """Run until `stop` (or SIGTERM, SIGINT where none is given). A part that fails ends the process: start it anew.
 
@@ -117,7 +127,7 @@ class Service:
         try:
             await process.run(parts)
         finally:
-            await database.close()
+            await process.close()
             log.info("service_stopped")
 
 
@@ -129,23 +139,25 @@ class _Process:
         self.settings = settings
         self.database = database
         self.stop = stop
+        self.for_batches = Database(service.name, settings, clock=service.clock, for_batches=True)
         delivery = Delivery(
             service.name,
             service.hears,
-            database,
+            self.for_batches,
             cap=Cap(settings.dead_letters_cap, timedelta(seconds=settings.dead_letters_window_s)),
         )
         self.worker = Worker(service.name, service.hears, delivery, settings)
         self.relay = Relay(service.name, database, settings)
         self.announcer = Announcer(database)
-        database.on_commit_of_words(self._words_were_committed)
+        for each in (database, self.for_batches):
+            each.on_commit_of_words(self._words_were_committed)
 
     async def run(self, parts: Sequence[Part]) -> None:
         if not await self._provision():
             return
         nothing_more_is_said = asyncio.Event()
         async with asyncio.TaskGroup() as relaying:
-            if "relay" in parts:
+            if Part.RELAY in parts:
                 relaying.create_task(self.relay.run(nothing_more_is_said))
             try:
                 async with asyncio.TaskGroup() as saying:
@@ -154,6 +166,10 @@ class _Process:
                         saying.create_task(work)
             finally:
                 nothing_more_is_said.set()
+
+    async def close(self) -> None:
+        for each in (self.database, self.for_batches):
+            await each.close()
 
     async def _provision(self) -> bool:
         """Make the topics; False where the service was stopped before Kafka answered."""
@@ -168,11 +184,11 @@ class _Process:
         return True
 
     def _works(self, parts: Sequence[Part]) -> Iterator[Coroutine[None, None, None]]:
-        if "worker" in parts:
+        if Part.WORKER in parts:
             yield self.worker.run(self.stop)
-        if "api" in parts:
+        if Part.API in parts:
             yield self._serve_http(parts)
-        if "jobs" in parts:
+        if Part.JOBS in parts:
             for job in (*self.service.jobs, *housekeeping(self.settings)):
                 yield keep_running(job, self.database, self.stop)
             for companion in self.service.companions:
@@ -198,7 +214,7 @@ class _Process:
         reasons = []
         if not await self.database.is_reachable():
             reasons.append("database: does not answer")
-        if "worker" in parts and (stalled := self.worker.progress.stalled()) is not None:
+        if Part.WORKER in parts and (stalled := self.worker.progress.stalled()) is not None:
             reasons.append(f"worker: {stalled}")
         return reasons
 

@@ -1,5 +1,7 @@
 """The tables that every service has beside its own: inbox, outbox, dead letters, idempotency keys."""
 
+from datetime import datetime
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, UUID
 
@@ -12,9 +14,9 @@ NAMING = {
 }
 
 
-def moment(name: str, **options: object) -> sa.Column:
+def moment(name: str, *, nullable: bool = False) -> sa.Column[datetime]:
     """A column with an aware UTC datetime."""
-    return sa.Column(name, sa.DateTime(timezone=True), **{"nullable": False, **options})
+    return sa.Column(name, sa.DateTime(timezone=True), nullable=nullable)
 
 
 def with_chassis_tables(metadata: sa.MetaData) -> sa.MetaData:

@@ -31,8 +31,8 @@ class Transaction:
         """Run a SQLAlchemy statement."""
         return await self.connection.execute(statement, parameters)
 
-    async def sql(self, statement: str, *arguments: Any) -> Sequence[sa.Row[Any]]:
-        """Run native SQL with `$1` parameters and give all of its rows: the hot path, arrays and `unnest`."""
+    async def sql(self, statement: str, *arguments: Any) -> Sequence[Any]:
+        """Run native SQL with `$1` parameters and give all of its rows (tuples with names): arrays and `unnest`."""
         result = await self.connection.exec_driver_sql(statement, arguments)
         return result.all() if result.returns_rows else ()
 

@@ -22,7 +22,8 @@ from chassis.settings import Settings
 
 log = structlog.get_logger()
 
-FETCH_WAIT_MS = 500
+FETCH_WAIT_MS = 100
+"""aiokafka has one fetch a broker under way, for the partitions it has nothing of: a record of another one waits for it."""
 REVOKE_WAIT_S = 20
 
 

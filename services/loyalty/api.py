@@ -176,7 +176,7 @@ async def get_purchase(receipt_id: Annotated[str, Path(max_length=100)], tx: Tx)
 @router.get("/waiting")
 async def list_waiting(tx: Tx, paging: Paging) -> Page[WaitingOut]:
     """Purchases of cards that nobody knows yet, and returns of receipts that have not come, oldest first."""
-    select = sa.select(waiting.c["id", "awaits", "topic", "partition", "offset", "since"])
+    select = sa.select(*(waiting.c[name] for name in ("id", "awaits", "topic", "partition", "offset", "since")))
     rows, following = await Keyset([waiting.c.id]).page(tx, select, paging)
     items = [WaitingOut(**{**row._mapping, "awaits": _without_phone(row.awaits)}) for row in rows]
     return Page(items=items, next=following)

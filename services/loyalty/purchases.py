@@ -112,10 +112,10 @@ async def record(tx: Transaction, accruals: Sequence[Accrual]) -> list[str]:
 async def lock_purchase(tx: Transaction, receipt_id: str) -> KnownPurchase | None:
     """The purchase with its row locked; None where it is not known yet: then its place is held and locked."""
     await tx.sql(HOLD_PLACE, receipt_id)
-    ((*fields, lines),) = await tx.sql(LOCK, receipt_id)
-    if lines is None:
+    (row,) = await tx.sql(LOCK, receipt_id)
+    if row.lines is None:
         return None
-    return KnownPurchase(*fields, lines=tuple(Line(*line) for line in lines))
+    return KnownPurchase(**{**row._mapping, "lines": tuple(Line(*line) for line in row.lines)})
 
 
 async def set_state(tx: Transaction, receipt_id: str, state: str) -> None:

@@ -62,4 +62,7 @@ async def all_terms(tx: Transaction) -> Sequence[Terms]:
 
 def terms_at(terms: Sequence[Terms], moment: datetime) -> Terms:
     """Those in force at that moment; what is older than all terms goes by the oldest. `terms`: newest first."""
-    return next((each for each in terms if each.in_force_from <= moment), terms[-1])
+    for each in terms:
+        if each.in_force_from <= moment:
+            return each
+    return terms[-1]

@@ -1,0 +1,75 @@
+"""What the tills of a benchmark say: customers with a card each, and receipts of some lines, the same in every run."""
+
+import random
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from chassis.ids import new_id
+from chassis.publishing import Publication
+from contracts.fields import ean13_check_digit
+from contracts.purchases import PurchaseCompleted, PurchaseLine
+
+STORES = 40
+CATEGORIES = ("BANANAS", "BREAD", "MILK", "CHEESE", "COFFEE", "FUEL", "SOFT DRINKS", "YOGURT", "BEEF", "EGGS")
+
+
+def card_of(place: int) -> str:
+    """The card of the customer at that place: an EAN-13 of the shop's own range."""
+    number = f"290{place:09d}"
+    return number + ean13_check_digit(number)
+
+
+def customer_of(place: int) -> UUID:
+    return UUID(int=(7 << 76) | (2 << 62) | (place + 1))
+
+
+class Tills:
+    """Receipts one after the other, of random customers, with as many lines as Complete Journey's baskets have (mean 9)."""
+
+    def __init__(self, customers: int, *, seed: int = 1) -> None:
+        self.customers = customers
+        self.random = random.Random(seed)
+        self.made = 0
+
+    def receipt(self, completed_at: datetime) -> Publication:
+        """The next receipt, paid at that moment."""
+        self.made += 1
+        place = self.random.randrange(self.customers)
+        lines = [self._line(number) for number in range(1, 1 + self._line_count())]
+        store = self.random.randrange(STORES)
+        purchase = PurchaseCompleted.model_construct(
+            card_number=card_of(place),
+            phone=None,
+            customer_id=None,
+            receipt_id=f"{store}-{self.made:09d}",
+            store_id=str(store),
+            terminal_id=f"{store}-1",
+            completed_at=completed_at,
+            currency="USD",
+            lines=lines,
+            discount_minor=sum(line.discount_minor for line in lines),
+            total_minor=sum(line.total_minor for line in lines),
+        )
+        return Publication(purchase, new_id(), f"/tills/{store}-1", completed_at)
+
+    def receipts(self, count: int, start: datetime) -> Iterator[Publication]:
+        for each in range(count):
+            yield self.receipt(start + timedelta(milliseconds=each))
+
+    def _line_count(self) -> int:
+        return min(60, 1 + int(self.random.expovariate(1 / 8)))
+
+    def _line(self, number: int) -> PurchaseLine:
+        amount = self.random.randrange(50, 1500)
+        discount = amount // 10 if self.random.random() < 0.3 else 0
+        return PurchaseLine.model_construct(
+            line_no=number,
+            product_id=str(820_000 + self.random.randrange(90_000)),
+            category=self.random.choice(CATEGORIES),
+            quantity=Decimal(1),
+            amount_minor=amount,
+            discount_minor=discount,
+            total_minor=amount - discount,
+        )
