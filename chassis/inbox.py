@@ -10,8 +10,8 @@ from chassis.transaction import Transaction
 CLAIM = """
 INSERT INTO inbox (event_id, source, content_hash, heard_at)
 SELECT event_id, source, content_hash, $4
-FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS heard (event_id, source, content_hash)
-ORDER BY event_id, source
+FROM unnest($1::uuid[], $2::text[], $3::bigint[]) WITH ORDINALITY AS heard (event_id, source, content_hash, place)
+ORDER BY event_id, source, place
 ON CONFLICT DO NOTHING
 RETURNING event_id, source
 """
@@ -38,7 +38,8 @@ async def claim(tx: Transaction, heard: Sequence[Heard]) -> list[Heard]:
     """Those of `heard` that were never heard before, in their order; the ids stay claimed if the transaction commits.
 
     Inserted in the order of the ids, so that two workers with the same records wait for each other instead of
-    deadlocking. An id that comes again with other bytes is no redelivery but a mistake of its writer: refused.
+    deadlocking; of one id the first in the batch counts. An id that comes again with other bytes is no redelivery but
+    a mistake of its writer: refused.
     """
     if not heard:
         return []

@@ -1,0 +1,135 @@
+"""The inbox: an event changes something once, whoever hears it how often."""
+
+import asyncio
+import random
+from datetime import timedelta
+
+import pytest
+import sqlalchemy as sa
+
+from chassis import inbox
+from chassis.database import Database
+from chassis.ids import new_id
+from chassis.transaction import Transaction
+from tests.chassis.conftest import OpenDatabase
+from tests.chassis.purchase_records import cancelled, heard
+from tests.harness import until
+
+
+@pytest.fixture
+async def database(open_database: OpenDatabase) -> Database:
+    return await open_database()
+
+
+def reused(tx: Transaction) -> list[object]:
+    return [each for each, why in tx.refused if why is inbox.REUSED]
+
+
+async def waiters(database: Database) -> int:
+    """How many sessions of this database wait for another's lock."""
+    async with database.reading() as tx:
+        ((count,),) = await tx.sql(
+            "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
+            "WHERE NOT granted AND datname = current_database()"
+        )
+    return int(count)
+
+
+async def test_an_event_is_fresh_once(database: Database) -> None:
+    events = [heard(cancelled()) for _ in range(50)]
+    random.Random(1).shuffle(events)
+    async with database.transaction() as tx:
+        assert await inbox.claim(tx, events[:30]) == events[:30]
+    async with database.transaction() as tx:
+        assert await inbox.claim(tx, events) == events[30:]
+
+
+async def test_an_event_that_is_twice_in_one_batch_is_fresh_once(database: Database) -> None:
+    first, second = heard(cancelled()), heard(cancelled())
+    async with database.transaction() as tx:
+        assert await inbox.claim(tx, [first, second, first]) == [first, second]
+        assert tx.refused == []
+
+
+async def test_what_was_rolled_back_is_fresh_again(database: Database) -> None:
+    event = heard(cancelled())
+    with pytest.raises(KeyError):
+        async with database.transaction() as tx:
+            await inbox.claim(tx, [event])
+            raise KeyError
+    async with database.transaction() as tx:
+        assert await inbox.claim(tx, [event]) == [event]
+
+
+async def test_two_sources_may_use_the_same_id(database: Database) -> None:
+    event_id = new_id()
+    events = [heard(cancelled(), event_id=event_id, source=source) for source in ("/tills/1", "/tills/2")]
+    async with database.transaction() as tx:
+        assert await inbox.claim(tx, events) == events
+
+
+async def test_an_id_used_for_other_content_is_refused_and_the_first_stays_heard(database: Database) -> None:
+    first = heard(cancelled())
+    other = heard(cancelled(), event_id=first.event_id)
+    async with database.transaction() as tx:
+        await inbox.claim(tx, [first])
+    async with database.transaction() as tx:
+        assert await inbox.claim(tx, [other, first]) == []
+        assert reused(tx) == [other]
+
+
+async def test_in_one_batch_the_first_of_an_id_counts_however_many_there_are(database: Database) -> None:
+    ids = [new_id() for _ in range(200)]
+    random.Random(1).shuffle(ids)
+    firsts = [heard(cancelled(), event_id=event_id) for event_id in ids]
+    others = [heard(cancelled(), event_id=event_id) for event_id in ids]
+    async with database.transaction() as tx:
+        assert await inbox.claim(tx, firsts + others) == firsts
+        assert reused(tx) == others
+    async with database.transaction() as tx:
+        assert await inbox.claim(tx, firsts) == []
+        assert reused(tx) == []
+
+
+async def test_two_workers_with_the_same_events_wait_for_each_other_and_do_not_deadlock(database: Database) -> None:
+    events = [heard(cancelled()) for _ in range(100)]
+    first_has_claimed, first_may_commit = asyncio.Event(), asyncio.Event()
+
+    async def first() -> int:
+        async with database.transaction() as tx:
+            fresh = await inbox.claim(tx, events)
+            first_has_claimed.set()
+            await first_may_commit.wait()
+        return len(fresh)
+
+    async def second() -> int:
+        await first_has_claimed.wait()
+        async with database.transaction() as tx:
+            return len(await inbox.claim(tx, events[::-1]))
+
+    async with asyncio.TaskGroup() as workers:
+        at_first, at_second = workers.create_task(first()), workers.create_task(second())
+        await until(lambda: waiters(database), what="the second one waits")
+        first_may_commit.set()
+    assert (at_first.result(), at_second.result()) == (100, 0)
+
+
+async def test_a_released_event_is_fresh_again_and_no_other(database: Database) -> None:
+    refused, kept = heard(cancelled()), heard(cancelled())
+    async with database.transaction() as tx:
+        await inbox.claim(tx, [refused, kept])
+        await inbox.release(tx, [refused])
+    async with database.transaction() as tx:
+        assert await inbox.claim(tx, [refused, kept]) == [refused]
+
+
+async def test_old_ids_are_forgotten_a_bounded_number_at_a_time(database: Database) -> None:
+    old, young = [heard(cancelled()) for _ in range(5)], heard(cancelled())
+    async with database.transaction() as tx:
+        await inbox.claim(tx, old)
+        await tx.execute(sa.text("UPDATE inbox SET heard_at = heard_at - interval '121 days'"))
+        await inbox.claim(tx, [young])
+        before = tx.now - timedelta(days=120)
+        assert await inbox.forget(tx, before=before, most=3)
+        assert not await inbox.forget(tx, before=before, most=3)
+        assert await inbox.claim(tx, [*old, young]) == old
