@@ -11,7 +11,7 @@ import structlog
 import typer
 from rich.console import Console
 
-from deploy import dead_letters, topics
+from deploy import customer_card, dead_letters, topics
 from deploy.display import display
 from deploy.local.kafka_jars import kafka_classpath
 from deploy.local.waiting import disk_is_full
@@ -151,6 +151,14 @@ def drop_letters(ids: Letters) -> None:
         dead_letters.drop(api, Console(), ids)
 
 
+@commands.command(help=_("What every service knows of one customer."))
+def customer(
+    phone_or_card: Annotated[str, typer.Argument(metavar="PHONE|CARD", help=_("Their phone or card number."))],
+) -> None:
+    with ServiceApi(run_settings()) as api:
+        customer_card.show_customer(api, Console(), phone_or_card)
+
+
 def _keep_libraries_quiet() -> None:
     """What they have to say of a server that is away is said by the command itself."""
     logging.lastResort = None
@@ -184,5 +192,6 @@ def _known(services: list[str] | None) -> list[str]:
 
 def _hint(*, sandbox: bool) -> str:
     settings = run_settings()
-    chat = _("Chat with the bot at {url}").format(url=settings.url("chat")) + ". " if sandbox else ""
+    has_chat = sandbox and settings.telegram_token is None
+    chat = _("Chat with the bot at {url}").format(url=settings.url("chat")) + ". " if has_chat else ""
     return chat + _("Logs in {folder}. Ctrl-C stops everything.").format(folder=settings.home / "logs")

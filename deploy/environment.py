@@ -115,7 +115,15 @@ def sync(task: str) -> None:
     uv = find_uv()
     requirements = REQUIREMENTS / f"{task}.txt"
     command(
-        uv, "pip", "sync", "--require-hashes", "--compile-bytecode", "--python", str(PYTHON), str(requirements), shown=True
+        uv,
+        "pip",
+        "sync",
+        "--require-hashes",
+        "--compile-bytecode",
+        "--python",
+        str(PYTHON),
+        str(requirements),
+        shown=True,
     )
     put_kopilka_on_its_path()
     STAMP.write_text(fingerprint(task))
