@@ -84,7 +84,7 @@ class MessageSent(_OfMessage, type="messaging.message_sent.v1", topic="messaging
 class MessageFailed(_OfMessage, type="messaging.message_failed.v1", topic="messaging.events"):
     """The message was not sent and will not be."""
 
-    channel: Channel | None
+    channel: Channel | None = None
     """The channel that was tried; none where the customer has none."""
     reason: Code
     """Why."""

@@ -23,7 +23,8 @@ INSERT = """
 INSERT INTO messages (id, message_key, asked_hash, customer_id, template, purpose, language, text, buttons, channel,
                       status, reason, traceparent, accepted_at, expires_at, settled_at)
 SELECT id, message_key, asked_hash, customer_id, template, purpose, language, text, buttons::jsonb, channel,
-       status, reason, traceparent, $15, expires_at, CASE WHEN status <> 'accepted' THEN $15 END
+       status, reason, traceparent, $15::timestamptz, expires_at,
+       CASE WHEN status <> 'accepted' THEN $15::timestamptz END
 FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
             $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[]) WITH ORDINALITY
      AS asked (id, message_key, asked_hash, customer_id, template, purpose, language, text, buttons, channel,

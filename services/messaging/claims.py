@@ -6,7 +6,6 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-import orjson
 import sqlalchemy as sa
 
 from chassis.tracing import traced
@@ -132,7 +131,7 @@ def _claimed(row: sa.Row[Any], slot: datetime, lease_until: datetime) -> Claimed
         customer_id=row.customer_id,
         template=row.template,
         text=row.text,
-        buttons=orjson.loads(row.buttons),
+        buttons=row.buttons,
         chat_id=row.telegram_chat_id,
         attempts=row.attempts + 1,
         traceparent=row.traceparent,
