@@ -6,8 +6,14 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import Literal, Self
 
+import tenacity
 from aiokafka import AIOKafkaConsumer, ConsumerRecord, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.errors import (
+    GroupCoordinatorNotAvailableError,
+    GroupLoadInProgressError,
+    NotCoordinatorForGroupError,
+)
 
 from chassis.envelope import Raw
 
@@ -84,7 +90,9 @@ class TopicReader:
 
     async def committed(self, group: str) -> dict[TopicPartition, int]:
         """How far the group has got, in the partitions where it has committed anything."""
-        offsets = await self._admin.list_consumer_group_offsets(group)
+        async for attempt in _while_coordinators_start():
+            with attempt:
+                offsets = await self._admin.list_consumer_group_offsets(group)
         return {partition: at.offset for partition, at in offsets.items() if at.offset >= 0}
 
     async def read(self, topic: str, *, start: Start, last: int = 0, follow: bool) -> AsyncIterator[Raw]:
@@ -154,6 +162,18 @@ class Rate:
         then, before = self._seen[0]
         passed = now - then
         return (count - before) / passed if passed > 0 else 0.0
+
+
+def _while_coordinators_start() -> tenacity.AsyncRetrying:
+    """A cluster that has never had a group makes the topic of their offsets at the first question about one."""
+    return tenacity.AsyncRetrying(
+        retry=tenacity.retry_if_exception_type(
+            (GroupCoordinatorNotAvailableError, GroupLoadInProgressError, NotCoordinatorForGroupError)
+        ),
+        wait=tenacity.wait_fixed(0.2),
+        stop=tenacity.stop_after_delay(5),
+        reraise=True,
+    )
 
 
 def _by_time(batches: Iterable[list[ConsumerRecord]]) -> list[ConsumerRecord]:

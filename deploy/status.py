@@ -150,7 +150,7 @@ class Watch:
 
     async def _look_at_bus(self) -> _Bus:
         try:
-            async with asyncio.timeout(TIMEOUT_S * 2):
+            async with asyncio.timeout(TIMEOUT_S * 3):
                 return await self._read_bus()
         except Exception:  # whatever a client library makes of a broker that is away, the answer is the same
             await self._forget_reader()

@@ -1,0 +1,130 @@
+import asyncio
+import contextlib
+import uuid
+from collections.abc import AsyncIterator
+
+import pytest
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.errors import KafkaConnectionError
+
+from chassis.envelope import Raw
+from chassis.provisioning import provision
+from chassis.topic_reading import GroupState, Rate, TopicReader, group_state
+from contracts.topics import Topic
+from tests.infra import Kafka
+
+
+@pytest.fixture
+async def topic(kafka: Kafka) -> str:
+    name = f"reading.{uuid.uuid4().hex[:8]}"
+    await provision(kafka.bootstrap, [Topic(name, "tests", "none", "", partitions=2)], replication=1)
+    return name
+
+
+@pytest.fixture
+async def bus(kafka: Kafka) -> AsyncIterator[TopicReader]:
+    async with TopicReader(kafka.bootstrap) as reader:
+        yield reader
+
+
+async def publish(kafka: Kafka, topic: str, *values: bytes, partition: int = 0) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all") as producer:
+        for value in values:
+            await producer.send_and_wait(topic, value, partition=partition, headers=[("ce_type", b"noted.v1")])
+
+
+async def publish_in_transactions(kafka: Kafka, topic: str, *values: bytes) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id=uuid.uuid4().hex) as producer:
+        for value in values:
+            async with producer.transaction():
+                await producer.send_and_wait(topic, value, partition=0)
+
+
+async def values(records: AsyncIterator[Raw]) -> list[bytes | None]:
+    return [record.value async for record in records]
+
+
+async def test_a_topic_is_read_from_its_beginning_to_where_it_ended(kafka: Kafka, bus: TopicReader, topic: str) -> None:
+    await publish(kafka, topic, b"one", b"two")
+    await publish(kafka, topic, b"three", partition=1)
+    assert sorted(filter(None, await values(bus.read(topic, start="beginning", follow=False)))) == [
+        b"one",
+        b"three",
+        b"two",
+    ]
+
+
+async def test_reading_ends_where_only_marks_of_transactions_are_left(
+    kafka: Kafka, bus: TopicReader, topic: str
+) -> None:
+    await publish_in_transactions(kafka, topic, b"one", b"two")
+    assert await values(bus.read(topic, start="beginning", follow=False)) == [b"one", b"two"]
+
+
+async def test_the_last_records_of_each_partition_are_read(kafka: Kafka, bus: TopicReader, topic: str) -> None:
+    await publish(kafka, topic, b"one", b"two", b"three")
+    await publish(kafka, topic, b"four", partition=1)
+    assert sorted(filter(None, await values(bus.read(topic, start="end", last=2, follow=False)))) == [
+        b"four",
+        b"three",
+        b"two",
+    ]
+
+
+async def test_whoever_follows_gets_what_comes_later(kafka: Kafka, bus: TopicReader, topic: str) -> None:
+    await publish(kafka, topic, b"before")
+    following = bus.read(topic, start="end", follow=True)
+    async with asyncio.timeout(20):
+        async with asyncio.TaskGroup() as tasks:
+            first = tasks.create_task(anext(following))
+            while not first.done():
+                await publish(kafka, topic, b"after")
+        assert first.result().value == b"after"
+        assert first.result().headers == (("ce_type", b"noted.v1"),)
+
+
+async def test_a_topic_that_is_not_there_is_told(bus: TopicReader) -> None:
+    with pytest.raises(KeyError):
+        await anext(bus.read("no.such.topic", start="beginning", follow=False))
+
+
+async def test_a_topic_made_after_the_reader_is_seen(kafka: Kafka, bus: TopicReader) -> None:
+    await bus.names()
+    name = f"reading.{uuid.uuid4().hex[:8]}"
+    await provision(kafka.bootstrap, [Topic(name, "tests", "none", "", partitions=3)], replication=1)
+    assert name in await bus.names()
+    assert (await bus.states([name]))[name].partitions == 3
+
+
+async def test_lag_is_what_a_group_has_not_committed(kafka: Kafka, bus: TopicReader, topic: str) -> None:
+    await publish(kafka, topic, b"one", b"two", b"three")
+    await publish(kafka, topic, b"four", partition=1)
+    group = uuid.uuid4().hex
+    assert group_state(await bus.ends([topic]), await bus.committed(group), topic) == GroupState(lag=4, done=0)
+    async with AIOKafkaConsumer(
+        bootstrap_servers=kafka.bootstrap, group_id=group, enable_auto_commit=False
+    ) as consumer:
+        consumer.assign([TopicPartition(topic, 0)])
+        await consumer.commit({TopicPartition(topic, 0): 2})
+    assert group_state(await bus.ends([topic]), await bus.committed(group), topic) == GroupState(lag=2, done=2)
+
+
+async def test_a_broker_that_is_away_raises_and_leaves_nothing_open() -> None:
+    with pytest.raises(KafkaConnectionError):
+        async with contextlib.AsyncExitStack() as stack:
+            await stack.enter_async_context(TopicReader("127.0.0.1:1"))
+
+
+def test_a_rate_is_of_the_last_seconds_only() -> None:
+    rate = Rate(over_s=10)
+    assert rate.see(1000, at=0) == 0
+    assert rate.see(1050, at=5) == 10
+    assert rate.see(1100, at=10) == 10
+    assert rate.see(1100, at=20) == 0
+
+
+def test_a_count_that_fell_begins_anew() -> None:
+    rate = Rate(over_s=10)
+    rate.see(1000, at=0)
+    assert rate.see(10, at=1) == 0
+    assert rate.see(20, at=2) == 10
