@@ -1,0 +1,9 @@
+"""Customers: who the customer is, how to reach them, which cards they hold."""
+
+from chassis.service import Service
+from services.customers import api, handlers
+
+service = Service("customers", hears=handlers.hears, api=api.router)
+
+if __name__ == "__main__":
+    service.run()

@@ -1,0 +1,100 @@
+"""The audit trail: who did what to a customer's record, and when. It holds names of fields, never their values."""
+
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Annotated, Final, Literal, NamedTuple, get_args
+from uuid import UUID
+
+import sqlalchemy as sa
+from fastapi import Depends, Header
+from pydantic import BaseModel, Field
+
+from chassis.ids import new_id
+from chassis.pagination import Keyset, Page, PageAsked
+from chassis.transaction import Transaction
+from services.customers import tables
+
+Source = Literal["till", "bot", "operator", "import"]
+"""Where a change of a customer comes from."""
+Action = Literal[
+    "registered",
+    "changed",
+    "consent_given",
+    "consent_withdrawn",
+    "card_added",
+    "card_blocked",
+    "card_unblocked",
+    "unreachable",
+    "erased",
+]
+HEADER: Final = "Kopilka-Actor"
+PATTERN: Final = rf"^({'|'.join(get_args(Source))})(:[A-Za-z0-9._@-]{{1,64}})?$"
+NEWEST_FIRST = Keyset([tables.audit.c.id], descending=True)
+
+
+class Actor(NamedTuple):
+    """Who acts: the kind, and the name that they gave (`367-04`, `anna`), if any."""
+
+    source: Source
+    name: str = ""
+
+    def __str__(self) -> str:
+        return f"{self.source}:{self.name}" if self.name else self.source
+
+
+BOT: Final = Actor("bot")
+
+
+class AuditLine(BaseModel):
+    """One thing done to a customer's record."""
+
+    at: datetime
+    action: Action
+    what: list[str] = Field(
+        description="Names of fields, channels, card numbers; never a value.", examples=[["phone", "language"]]
+    )
+    who: str = Field(
+        description="As the header Kopilka-Actor named them, or the service that said so.", examples=["till:367-04"]
+    )
+
+
+def _actor(
+    kopilka_actor: Annotated[
+        str,
+        Header(
+            pattern=PATTERN,
+            description="Who acts, for the audit trail: `till`, `operator`, `bot` or `import`, "
+            "then their own name behind a colon.",
+            examples=["till:367-04"],
+        ),
+    ] = "till",
+) -> Actor:
+    source, _, name = kopilka_actor.partition(":")
+    return Actor(source, name)  # type: ignore[arg-type]  # the pattern lets nothing else through
+
+
+Who = Annotated[Actor, Depends(_actor)]
+"""Who sends the request, as an endpoint's argument."""
+
+
+async def record(
+    tx: Transaction, customer_id: UUID, action: Action, who: Actor | str, what: Iterable[str] = ()
+) -> None:
+    """Write down that it was done, by an actor of the API or a service of this name."""
+    await tx.execute(
+        tables.audit.insert().values(
+            id=new_id(),
+            customer_id=customer_id,
+            at=tx.now,
+            action=action,
+            what=list(what),
+            who=str(who),
+        )
+    )
+
+
+async def trail(tx: Transaction, customer_id: UUID, asked: PageAsked) -> Page[AuditLine]:
+    """What was done to a customer's record, the newest first."""
+    lines = sa.select(tables.audit).where(tables.audit.c.customer_id == customer_id)
+    rows, following = await NEWEST_FIRST.page(tx, lines, asked)
+    return Page(items=[AuditLine.model_validate(row, from_attributes=True) for row in rows], next=following)

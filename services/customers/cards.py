@@ -1,0 +1,128 @@
+"""Cards: numbers of our own or printed before, given to one customer for good, blocked and unblocked."""
+
+from typing import Final
+from uuid import UUID
+
+from chassis.problems import Problem
+from chassis.transaction import Transaction
+from contracts.customers import Card
+from contracts.fields import ean13_check_digit
+from services.customers import audit
+from services.customers.audit import Actor
+from services.customers.customer import CardState, Customer, HeldCard, lock_one
+
+PREFIX: Final = "29"
+"""Numbers that GS1 leaves to a chain for use within it begin with 20 to 29 (General Specifications, section 1.4)."""
+CARDS_MAX: Final = 50
+DRAW_MAX: Final = 10_000
+
+ADD = """
+INSERT INTO cards (number, customer_id, state, added_at) VALUES ($1, $2, 'active', $3)
+ON CONFLICT DO NOTHING RETURNING number
+"""
+HOLDER = "SELECT customer_id FROM cards WHERE number = $1"
+COUNT = "SELECT count(*) FROM cards WHERE customer_id = $1"
+DRAW = "SELECT nextval('card_numbers') FROM generate_series(1, $1::int)"
+ADD_FIRST_FREE = """
+INSERT INTO cards (number, customer_id, state, added_at)
+SELECT number, $2, 'active', $3 FROM unnest($1::text[]) WITH ORDINALITY AS drawn (number, place)
+WHERE NOT EXISTS (SELECT FROM cards WHERE cards.number = drawn.number)
+ORDER BY place LIMIT 1
+ON CONFLICT DO NOTHING RETURNING number
+"""
+SET_STATE = "UPDATE cards SET state = $2 WHERE number = $1"
+
+
+def own_number(serial: int) -> str:
+    """The EAN-13 number of our own range with this serial."""
+    first_twelve = f"{PREFIX}{serial:010d}"
+    return first_twelve + ean13_check_digit(first_twelve)
+
+
+def has_active(customer: Customer) -> bool:
+    """Whether the customer has a card that may be used."""
+    return any(card.state == "active" for card in customer.cards)
+
+
+async def give(tx: Transaction, customer_id: UUID, number: str | None, who: Actor) -> tuple[HeldCard, bool]:
+    """Give the customer the card, or a newly issued one, and tell whether it is new to them.
+
+    Raises `Problem` 404, 410, and 409 as `add`.
+    """
+    customer = await lock_one(tx, customer_id)
+    if number is None:
+        return HeldCard(await issue(tx, customer_id, who), "active"), True
+    if await add(tx, customer_id, number, who):
+        return HeldCard(number, "active"), True
+    return next(card for card in customer.cards if card.number == number), False
+
+
+async def add(tx: Transaction, customer_id: UUID, number: str, who: Actor) -> bool:
+    """Give the customer, who is locked, the card; False where it is theirs already.
+
+    Raises `Problem` 409 where it is somebody else's, or the customer has too many.
+    """
+    if not await tx.sql(ADD, number, customer_id, tx.now):
+        ((holder,),) = await tx.sql(HOLDER, number)
+        if holder == customer_id:
+            return False
+        raise Problem(
+            409,
+            "card_taken",
+            "This card belongs to another customer; take another card, or look its customer up by the card.",
+            field="card_number",
+        )
+    await _tell_added(tx, customer_id, number, who)
+    return True
+
+
+async def issue(tx: Transaction, customer_id: UUID, who: Actor) -> str:
+    """Give the customer, who is locked, a card with the next free number of our own range.
+
+    Cards that were printed before may lie anywhere in the range: the longer the run of taken numbers, the more are
+    drawn at once.
+    """
+    draw = 1
+    while True:
+        drawn = [own_number(serial) for (serial,) in await tx.sql(DRAW, draw)]
+        for (number,) in await tx.sql(ADD_FIRST_FREE, drawn, customer_id, tx.now):
+            await _tell_added(tx, customer_id, number, who)
+            return str(number)
+        draw = min(draw * 10, DRAW_MAX)
+
+
+async def block(tx: Transaction, customer_id: UUID, number: str, who: Actor) -> HeldCard:
+    """The card may not be used from now on. Raises `Problem` 404, 410."""
+    return await _set_state(tx, customer_id, number, "blocked", who)
+
+
+async def unblock(tx: Transaction, customer_id: UUID, number: str, who: Actor) -> HeldCard:
+    """The card may be used again. Raises `Problem` 404, 410."""
+    return await _set_state(tx, customer_id, number, "active", who)
+
+
+async def set_state(tx: Transaction, customer: Customer, card: HeldCard, state: CardState, who: Actor) -> None:
+    """Write and say the new state of a card of a customer who is locked."""
+    await tx.sql(SET_STATE, card.number, state)
+    tx.say(Card(card_number=card.number, customer_id=customer.id, state=state))
+    await audit.record(tx, customer.id, "card_blocked" if state == "blocked" else "card_unblocked", who, [card.number])
+
+
+async def _set_state(tx: Transaction, customer_id: UUID, number: str, state: CardState, who: Actor) -> HeldCard:
+    customer = await lock_one(tx, customer_id)
+    for card in customer.cards:
+        if card.number == number:
+            if card.state != state:
+                await set_state(tx, customer, card, state, who)
+            return HeldCard(number, state)
+    raise Problem(404, "card_not_found", "This customer has no such card; look the customer up to see which they have.")
+
+
+async def _tell_added(tx: Transaction, customer_id: UUID, number: str, who: Actor) -> None:
+    ((held,),) = await tx.sql(COUNT, customer_id)
+    if held > CARDS_MAX:
+        raise Problem(
+            409, "too_many_cards", "This customer has {cards} cards, and more are not given to one.", cards=CARDS_MAX
+        )
+    tx.say(Card(card_number=number, customer_id=customer_id, state="active"))
+    await audit.record(tx, customer_id, "card_added", who, [number])

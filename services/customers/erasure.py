@@ -1,0 +1,79 @@
+"""Erasure: the person leaves, what they did stays without them.
+
+At once and in one transaction the customer's personal data leaves every table of this service: the profile, and with
+it the copies that the chassis keeps for a while (answers to Idempotency-Keys, commands that could not be processed,
+contacts that wait to be published). A tombstone takes the contact off `customers.contacts`, and the other services
+hear `CustomerErased`. What stays names nobody: the id, the moments, the proof of consents, the trail, blocked cards.
+"""
+
+from uuid import UUID
+
+from chassis.transaction import Transaction
+from contracts.customers import Contact, ContactErased, CustomerErased, LinkTelegram
+from services.customers import audit, cards
+from services.customers.audit import Actor
+from services.customers.customer import Customer, lock, not_found
+from services.customers.settings import customers_settings
+
+EMPTY_PROFILE = """
+UPDATE customers SET
+    phone = NULL, first_name = NULL, last_name = NULL, birth_date = NULL, email = NULL, telegram_chat_id = NULL,
+    phone_changed_at = NULL, email_changed_at = NULL, telegram_changed_at = NULL,
+    language = $2, time_zone = $3, erased_at = $4
+WHERE id = $1
+"""
+FORGET_CONSENTS = "DELETE FROM consents WHERE customer_id = $1"
+FORGET_UNREACHABLE = "DELETE FROM unreachable_channels WHERE customer_id = $1"
+FORGET_ANSWERS = """
+DELETE FROM idempotency_keys
+WHERE position(convert_to($1, 'UTF8') IN body) > 0 OR position($1 IN route) > 0
+"""
+"""Every answer with a customer's data names their id. A scan of two days' answers, for the sake of nothing missed."""
+NAMES_THE_PERSON = """(
+    key = convert_to($2, 'UTF8')
+    OR position(convert_to('"' || $2 || '"', 'UTF8') IN value) > 0
+    OR encode(value, 'escape') ~ ('"telegram_chat_id"\\s*:\\s*"?' || $3 || '(?![0-9])')
+)"""
+"""Whether a command that may be malformed has their phone ($2) or chat ($3)."""
+FORGET_DEAD_LETTERS = f"DELETE FROM dead_letters WHERE topic = $1 AND {NAMES_THE_PERSON}"  # noqa: S608 (a constant)
+FORGET_UNPUBLISHED = f"""
+DELETE FROM outbox WHERE id IN (
+    SELECT id FROM outbox
+    WHERE (starts_with(topic, $1) AND {NAMES_THE_PERSON})
+       OR (topic = $4 AND key = convert_to($5, 'UTF8'))
+    ORDER BY id FOR UPDATE SKIP LOCKED
+)
+"""  # noqa: S608 (a constant)
+"""A locked row is one that the relay has published and deletes just now. A contact that is never published is no loss:
+the tombstone comes behind it on the same key."""
+
+
+async def erase(tx: Transaction, customer_id: UUID, who: Actor) -> None:
+    """Erase the customer; one who was erased before stays so, and nothing is said again. Raises `Problem` 404."""
+    customer = (await lock(tx, [customer_id])).get(customer_id)
+    if customer is None:
+        raise not_found()
+    if customer.erased_at is not None:
+        return
+    for card in customer.cards:
+        if card.state != "blocked":
+            await cards.set_state(tx, customer, card, "blocked", who)
+    await _empty(tx, customer)
+    await _forget_copies(tx, customer)
+    await audit.record(tx, customer_id, "erased", who)
+    tx.say(CustomerErased(customer_id=customer_id, erased_at=tx.now), ContactErased(customer_id=customer_id))
+
+
+async def _empty(tx: Transaction, customer: Customer) -> None:
+    settings = customers_settings()
+    await tx.sql(EMPTY_PROFILE, customer.id, settings.customer_language, settings.customer_time_zone, tx.now)
+    await tx.sql(FORGET_CONSENTS, customer.id)
+    await tx.sql(FORGET_UNREACHABLE, customer.id)
+
+
+async def _forget_copies(tx: Transaction, customer: Customer) -> None:
+    chat_id = None if customer.telegram_chat_id is None else str(customer.telegram_chat_id)
+    await tx.sql(FORGET_ANSWERS, str(customer.id))
+    command = (LinkTelegram.topic, customer.phone, chat_id)
+    await tx.sql(FORGET_DEAD_LETTERS, *command)
+    await tx.sql(FORGET_UNPUBLISHED, *command, Contact.topic, str(customer.id))

@@ -1,0 +1,106 @@
+"""Customers' tables.
+
+No foreign keys: rows about a customer are written only while the customer's own row is locked, which proves more than
+a foreign key does, and a key check that was planned on an empty table scans it for as long as the connection lives.
+"""
+
+import sqlalchemy as sa
+from sqlalchemy.dialects.postgresql import ARRAY, UUID
+
+from chassis.tables import moment, service_metadata
+
+metadata = service_metadata()
+
+SOUGHT = (
+    "translate(lower(coalesce(first_name, '') || ' ' || coalesce(last_name, '') || ' ' || coalesce(phone, '') || ' '"
+    " || coalesce(email, '')), 'ё', 'е')"
+)
+"""What operators search in. It goes with the data that it is made of."""
+
+customers = sa.Table(
+    "customers",
+    metadata,
+    sa.Column("id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("phone", sa.Text),
+    sa.Column("first_name", sa.Text),
+    sa.Column("last_name", sa.Text),
+    sa.Column("birth_date", sa.Date),
+    sa.Column("email", sa.Text),
+    sa.Column("telegram_chat_id", sa.BigInteger),
+    sa.Column("language", sa.Text, nullable=False),
+    sa.Column("time_zone", sa.Text, nullable=False),
+    sa.Column("source", sa.Text, nullable=False),
+    moment("registered_at"),
+    moment("phone_changed_at", nullable=True),
+    moment("email_changed_at", nullable=True),
+    moment("telegram_changed_at", nullable=True),
+    moment("erased_at", nullable=True),
+    sa.Column("sought", sa.Text, sa.Computed(SOUGHT, persisted=True)),
+    sa.UniqueConstraint("phone"),
+    sa.UniqueConstraint("telegram_chat_id"),
+    sa.CheckConstraint(
+        "erased_at IS NULL OR num_nonnulls(phone, first_name, last_name, birth_date, email, telegram_chat_id) = 0",
+        name="erased",
+    ),
+    comment="Who the customer is. Everything that is said of a customer is said while this row is locked.",
+)
+sa.Index("customers_sought_idx", customers.c.sought, postgresql_using="gin", postgresql_ops={"sought": "gin_trgm_ops"})
+
+cards = sa.Table(
+    "cards",
+    metadata,
+    sa.Column("number", sa.Text, primary_key=True),
+    sa.Column("customer_id", UUID(as_uuid=True), nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    moment("added_at"),
+    sa.CheckConstraint("state IN ('active', 'blocked')", name="state"),
+    comment="Loyalty cards. A card never changes hands.",
+)
+sa.Index("cards_customer_id_idx", cards.c.customer_id)
+
+consents = sa.Table(
+    "consents",
+    metadata,
+    sa.Column("customer_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    moment("given_at"),
+    sa.Column("source", sa.Text, nullable=False),
+    comment="Channels on which a customer allows advertising now.",
+)
+
+consent_history = sa.Table(
+    "consent_history",
+    metadata,
+    sa.Column("id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("customer_id", UUID(as_uuid=True), nullable=False),
+    sa.Column("channel", sa.Text, nullable=False),
+    sa.Column("given", sa.Boolean, nullable=False),
+    moment("at"),
+    sa.Column("source", sa.Text, nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    comment="Every consent given and withdrawn: the proof. It names nobody, so that it outlives an erasure.",
+)
+sa.Index("consent_history_customer_id_idx", consent_history.c.customer_id, consent_history.c.id)
+
+unreachable_channels = sa.Table(
+    "unreachable_channels",
+    metadata,
+    sa.Column("customer_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("channel", sa.Text, primary_key=True),
+    moment("since"),
+    sa.Column("reason", sa.Text, nullable=False),
+    comment="Channels on which messages no longer arrive; a new address of the channel takes the row away.",
+)
+
+audit = sa.Table(
+    "audit",
+    metadata,
+    sa.Column("id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("customer_id", UUID(as_uuid=True), nullable=False),
+    moment("at"),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("what", ARRAY(sa.Text), nullable=False),
+    sa.Column("who", sa.Text, nullable=False),
+    comment="Who did what to a customer's record, and when: names of fields, channels, card numbers; no values.",
+)
+sa.Index("audit_customer_id_idx", audit.c.customer_id, audit.c.id)

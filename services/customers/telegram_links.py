@@ -1,0 +1,91 @@
+"""Linking Telegram chats: a chat belongs to one customer at most, and the latest word about it stands."""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+
+from chassis.transaction import Transaction
+from contracts.customers import LinkTelegram
+from services.customers import reachability, registration
+from services.customers.audit import BOT
+from services.customers.claims import claim
+from services.customers.contacts import tell, tell_first
+from services.customers.customer import Customer, read
+from services.customers.profile_fields import tidy_name
+from services.customers.registration import Registration
+
+LOCK_CONCERNED: Final = """
+SELECT id FROM customers WHERE phone = ANY ($1::text[]) OR telegram_chat_id = ANY ($2::bigint[])
+ORDER BY id FOR UPDATE
+"""
+CONCERNED: Final = "SELECT id FROM customers WHERE phone = $1 OR telegram_chat_id = $2"
+SET_CHAT: Final = "UPDATE customers SET telegram_chat_id = $2, telegram_changed_at = $3 WHERE id = $1"
+
+
+def is_older(customer: Customer, said_at: datetime) -> bool:
+    """Whether the customer's Telegram was last changed by an earlier word: a replayed command changes nothing."""
+    return customer.telegram_changed_at is None or customer.telegram_changed_at < said_at
+
+
+async def link(tx: Transaction, commands: Sequence[LinkTelegram]) -> None:
+    """Give each chat to the customer with the phone, who is registered if they are new, and take it from a former one.
+
+    Telegram vouches for the phone, so that it is taken as it is. The names and the language are for a new customer
+    alone: what a person is called in Telegram does not overwrite what they told at the till.
+    """
+    phones = [command.phone for command in commands]
+    chats = [command.telegram_chat_id for command in commands]
+    await claim(tx, phones=phones, telegram_chat_ids=chats)
+    await tx.sql(LOCK_CONCERNED, phones, chats)
+    for command in commands:
+        await _link(tx, command)
+
+
+async def _link(tx: Transaction, command: LinkTelegram) -> None:
+    customer, holder = await _concerned(tx, command)
+    said_at = min(tx.heard(command).time, tx.now)
+    if holder is not None and (customer is None or holder.id != customer.id):
+        if not is_older(holder, said_at):
+            return
+        await _set_chat(tx, holder, None, said_at, command)
+    if customer is None:
+        await _register(tx, command, said_at)
+    elif is_older(customer, said_at):
+        await _set_chat(tx, customer, command.telegram_chat_id, said_at, command)
+
+
+async def _concerned(tx: Transaction, command: LinkTelegram) -> tuple[Customer | None, Customer | None]:
+    """The customer with the phone, and the one who has the chat so far."""
+    found = await tx.sql(CONCERNED, command.phone, command.telegram_chat_id)
+    customers = await read(tx, [customer_id for (customer_id,) in found])
+    named = (each for each in customers.values() if each.phone == command.phone)
+    holders = (each for each in customers.values() if each.telegram_chat_id == command.telegram_chat_id)
+    return next(named, None), next(holders, None)
+
+
+async def _set_chat(
+    tx: Transaction, customer: Customer, chat_id: int | None, said_at: datetime, command: LinkTelegram
+) -> None:
+    """A new chat may be tried at once; the same one if this is a later word than that it went bad."""
+    answers_since = said_at if chat_id == customer.telegram_chat_id else tx.now
+    await tx.sql(SET_CHAT, customer.id, chat_id, said_at)
+    await reachability.try_again(tx, customer.id, "telegram", answers_since)
+    await tell(tx, customer, BOT, cause=command)
+
+
+async def _register(tx: Transaction, command: LinkTelegram, said_at: datetime) -> None:
+    asked = Registration(
+        phone=command.phone,
+        first_name=tidy_name(command.first_name),
+        last_name=tidy_name(command.last_name),
+        language=command.language,
+    )
+    customer_id = await registration.add(
+        tx,
+        asked,
+        BOT,
+        telegram_chat_id=command.telegram_chat_id,
+        telegram_linked_at=said_at,
+        cause=command,
+    )
+    await tell_first(tx, customer_id, cause=command)

@@ -1,0 +1,1 @@
+"""Customers on the real PostgreSQL, and once through Kafka."""

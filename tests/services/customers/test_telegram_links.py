@@ -1,0 +1,221 @@
+import random
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from chassis.database import utc_now
+from chassis.envelope import Heard
+from chassis.ids import new_id
+from contracts.customers import Contact, CustomerChanged, CustomerRegistered, LinkTelegram
+from contracts.messaging import ContactWentBad
+from tests.services.customers.world import (
+    EVERY_CUSTOMER,
+    PHONE,
+    Customers,
+    OpenCustomers,
+    at_once,
+    came,
+    link,
+    phones,
+    uuid_of,
+)
+
+
+def minutes_ago(minutes: float) -> datetime:
+    return utc_now() - timedelta(minutes=minutes)
+
+
+def went_bad(customer_id: UUID, channel: str = "telegram", *, since: datetime | None = None) -> Heard:
+    return came(
+        ContactWentBad.model_validate(
+            {"customer_id": customer_id, "channel": channel, "reason": "bot_blocked", "since": since or utc_now()}
+        )
+    )
+
+
+async def test_a_shared_contact_links_the_chat_to_the_customer_with_the_phone(customers: Customers) -> None:
+    customer = await customers.register(first_name="Анна")
+
+    await customers.hear(link(PHONE, 100500, first_name="🔥Нюша🔥", language="en"))
+
+    assert await customers.get(customer) == customer | {"telegram_chat_id": 100500}
+    assert (await customers.contact(customer)).telegram_chat_id == 100500
+    (changed,) = await customers.said(CustomerChanged, customer)
+    assert changed.changed == ["telegram_chat_id"]
+
+
+async def test_a_shared_contact_registers_who_is_new(customers: Customers) -> None:
+    await customers.hear(link(PHONE, 100500, first_name=" Анна\n", language="en"))
+
+    (event,) = await customers.said(CustomerRegistered)
+    (contact,) = await customers.said(Contact)
+    assert event.source == "bot"
+    assert (contact.phone, contact.first_name, contact.telegram_chat_id, contact.language) == (
+        PHONE,
+        "Анна",
+        100500,
+        "en",
+    )
+    assert await customers.found(phone=PHONE) == [str(event.customer_id)]
+
+
+async def test_a_phone_that_telegram_vouches_for_is_taken_as_it_is(customers: Customers) -> None:
+    await customers.hear(link("+88801234567", 100500))
+
+    assert len(await customers.found(phone="+88801234567")) == 1
+
+
+async def test_a_chat_linked_elsewhere_leaves_the_former_customer(customers: Customers) -> None:
+    former, customer = await customers.register("+79160000001"), await customers.register()
+
+    await customers.hear(link("+79160000001", 100500))
+    await customers.hear(link(PHONE, 100500))
+
+    assert (await customers.contact(former)).telegram_chat_id is None
+    assert (await customers.contact(customer)).telegram_chat_id == 100500
+    assert (await customers.get(former))["telegram_chat_id"] is None
+
+
+async def test_a_chat_that_moves_within_one_batch_ends_with_the_last(customers: Customers) -> None:
+    await customers.hear(*(link(phone, 100500, at=minutes_ago(9 - each)) for each, phone in enumerate(phones(4))))
+
+    held = await customers.rows("SELECT phone, telegram_chat_id FROM customers ORDER BY phone")
+    assert [each["telegram_chat_id"] for each in held] == [None, None, None, 100500]
+
+
+async def test_a_customer_with_another_chat_gives_up_the_first(customers: Customers) -> None:
+    customer = await customers.register()
+
+    await customers.hear(link(PHONE, 1))
+    await customers.hear(link(PHONE, 2))
+
+    assert (await customers.contact(customer)).telegram_chat_id == 2
+
+
+async def test_a_replayed_link_changes_nothing(customers: Customers) -> None:
+    yesterday = utc_now() - timedelta(days=1)
+    command = LinkTelegram(phone=PHONE, telegram_chat_id=100500, first_name="Анна")
+    await customers.hear(came(command, at=yesterday))
+    said = await customers.everything_said()
+
+    await customers.hear(came(command, at=yesterday))
+
+    assert await customers.everything_said() == said
+
+
+async def test_a_replayed_link_does_not_take_the_chat_back(customers: Customers) -> None:
+    first = link("+79160000001", 100500, at=minutes_ago(10))
+    await customers.hear(first)
+    await customers.hear(link(PHONE, 100500, at=minutes_ago(5)))
+    said = await customers.everything_said()
+
+    await customers.hear(came(first.record, at=first.time))
+
+    assert await customers.everything_said() == said
+
+
+async def test_however_chats_move_replaying_it_all_changes_nothing(customers: Customers) -> None:
+    dice = random.Random(7)
+    commands = [link(dice.choice(phones(4)), dice.choice([1, 2, 3]), at=minutes_ago(100 - each)) for each in range(60)]
+    for start in range(0, len(commands), 7):
+        await customers.hear(*commands[start : start + 7])
+    held = [each["telegram_chat_id"] for each in await customers.rows("SELECT telegram_chat_id FROM customers")]
+    taken = [chat for chat in held if chat is not None]
+    assert len(taken) == len(set(taken))
+    said = await customers.everything_said()
+
+    dice.shuffle(commands)
+    await customers.hear(*(came(command.record, at=command.time) for command in commands))
+
+    assert await customers.everything_said() == said
+
+
+async def test_a_chat_wanted_by_two_at_the_same_moment_ends_with_one(open_customers: OpenCustomers) -> None:
+    bots = [open_customers(), open_customers()]
+
+    await at_once(
+        [bot.hear(link(phone, 100500)) for bot, phone in zip(bots, phones(2), strict=True)],
+        bots[0],
+        EVERY_CUSTOMER,
+    )
+
+    rows = await bots[0].rows("SELECT telegram_chat_id FROM customers WHERE telegram_chat_id IS NOT NULL")
+    assert len(rows) == 1
+    assert await bots[0].rows("SELECT id FROM dead_letters") == []
+
+
+async def test_a_dead_channel_is_named_in_the_contact_and_the_chat_is_kept(customers: Customers) -> None:
+    customer = await linked(customers)
+
+    await customers.hear(went_bad(uuid_of(customer)))
+
+    contact = await customers.contact(customer)
+    assert (contact.unreachable, contact.telegram_chat_id) == (["telegram"], 100500)
+    assert (await customers.get(customer))["unreachable"] == ["telegram"]
+
+
+async def test_a_channel_that_is_dead_already_is_told_once(customers: Customers) -> None:
+    customer = await linked(customers)
+    await customers.hear(went_bad(uuid_of(customer)))
+    said = await customers.everything_said()
+
+    await customers.hear(went_bad(uuid_of(customer)), went_bad(uuid_of(customer)))
+
+    assert await customers.everything_said() == said
+
+
+async def test_sharing_the_contact_again_makes_the_channel_good(customers: Customers) -> None:
+    customer = await linked(customers)
+    await customers.hear(went_bad(uuid_of(customer), since=minutes_ago(5)))
+
+    await customers.hear(link(PHONE, 100500))
+
+    assert (await customers.contact(customer)).unreachable == []
+
+
+async def test_a_link_from_before_does_not_make_the_channel_good(customers: Customers) -> None:
+    customer = await linked(customers)
+    await customers.hear(went_bad(uuid_of(customer), since=minutes_ago(5)))
+
+    await customers.hear(link(PHONE, 100500, at=minutes_ago(6)))
+
+    assert (await customers.contact(customer)).unreachable == ["telegram"]
+
+
+async def test_old_news_of_a_chat_that_was_replaced_changes_nothing(customers: Customers) -> None:
+    customer = await linked(customers)
+    await customers.hear(link(PHONE, 2, at=minutes_ago(2)))
+    said = await customers.everything_said()
+
+    await customers.hear(went_bad(uuid_of(customer), since=minutes_ago(3)))
+
+    assert await customers.everything_said() == said
+
+
+async def test_another_phone_makes_sms_good_and_another_address_e_mail(customers: Customers) -> None:
+    customer = await customers.register(email="anna@example.org")
+    await customers.hear(went_bad(uuid_of(customer), "sms"), went_bad(uuid_of(customer), "email"))
+    assert (await customers.contact(customer)).unreachable == ["email", "sms"]
+
+    await customers.http.patch(f"/customers/{customer['id']}", json={"phone": "+79160000001"})
+    assert (await customers.contact(customer)).unreachable == ["email"]
+    await customers.http.patch(f"/customers/{customer['id']}", json={"email": "anna@example.com"})
+    assert (await customers.contact(customer)).unreachable == []
+
+
+async def test_a_customer_whom_nobody_knows_is_a_dead_letter_and_costs_the_neighbours_nothing(
+    customers: Customers,
+) -> None:
+    customer = await linked(customers)
+
+    await customers.hear(went_bad(new_id()), went_bad(uuid_of(customer)))
+
+    (letter,) = await customers.rows("SELECT reason FROM dead_letters")
+    assert letter["reason"] == "unknown_customer"
+    assert (await customers.contact(customer)).unreachable == ["telegram"]
+
+
+async def linked(customers: Customers) -> dict[str, Any]:
+    customer = await customers.register()
+    await customers.hear(link(PHONE, 100500, at=minutes_ago(10)))
+    return customer

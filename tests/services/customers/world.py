@@ -1,0 +1,169 @@
+"""A customers service without a bus: called over HTTP as a till calls it, it hears records as they come off a topic."""
+
+import asyncio
+import contextlib
+import itertools
+from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
+from datetime import datetime, timedelta
+from typing import Any, TypeVar
+from uuid import UUID, uuid4
+
+import httpx
+import sqlalchemy as sa
+
+from chassis.database import Database, utc_now
+from chassis.dead_letters import Cap
+from chassis.delivery import Delivery, Item
+from chassis.envelope import Heard, Raw, decode, encode, unpack_headers
+from chassis.http import build_app
+from chassis.ids import new_id
+from chassis.settings import Settings
+from contracts.customers import Contact, LinkTelegram
+from contracts.records import BY_TYPE, Record
+from services.customers.api import router
+from services.customers.handlers import hears
+
+PHONE = "+79161234567"
+VALUE_MAX_BYTES = 1 << 20
+R = TypeVar("R", bound=Record)
+
+_numbers = itertools.count(1)
+
+
+class Customers:
+    """One instance of the service; several share the database of their settings."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.database = Database("customers", settings)
+        self.delivery = Delivery("customers", hears, self.database, cap=Cap(1000, timedelta(days=1)))
+        app = build_app(
+            "customers",
+            router,
+            self.database,
+            settings=settings,
+            readiness=_ready,
+        )
+        self.http = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1")
+
+    async def post(self, path: str, json: object = None, *, key: str | None = None, **headers: str) -> httpx.Response:
+        """With an Idempotency-Key of its own where none is given."""
+        return await self.http.post(path, json=json, headers={"Idempotency-Key": key or str(uuid4())} | headers)
+
+    async def register(self, phone: str = PHONE, **form: object) -> dict[str, Any]:
+        """A customer who is new."""
+        answer = await self.post("/customers", {"phone": phone, **form})
+        assert answer.status_code == 201, answer.text
+        return dict(answer.json())
+
+    async def get(self, customer: dict[str, Any]) -> dict[str, Any]:
+        answer = await self.http.get(f"/customers/{customer['id']}")
+        assert answer.status_code == 200, answer.text
+        return dict(answer.json())
+
+    async def found(self, **parameters: str) -> list[str]:
+        """Ids of the customers on the first page."""
+        answer = await self.http.get("/customers", params=parameters)
+        assert answer.status_code == 200, answer.text
+        return [each["id"] for each in answer.json()["items"]]
+
+    async def hear(self, *items: Item) -> None:
+        """One batch."""
+        await self.delivery.deliver(items)
+
+    async def said(self, kind: type[R], about: dict[str, Any] | None = None) -> list[R]:
+        """What was ever said of the kind (of one customer), oldest first: no relay takes it away."""
+        rows = await self.rows("SELECT topic, key, headers, value FROM outbox ORDER BY id")
+        records = [_decoded(row) for row in rows if row["topic"] in {each.topic for each in BY_TYPE.values()}]
+        return [
+            record
+            for record in records
+            if isinstance(record, kind) and (about is None or str(getattr(record, "customer_id", "")) == about["id"])
+        ]
+
+    async def everything_said(self) -> int:
+        """How many records were ever said."""
+        return int((await self.rows("SELECT count(*) AS said FROM outbox"))[0]["said"])
+
+    async def contact(self, customer: dict[str, Any]) -> Contact:
+        """The newest contact."""
+        return (await self.said(Contact, customer))[-1]
+
+    async def rows(self, statement: str, **values: object) -> Sequence[sa.RowMapping]:
+        async with self.database.engine.connect() as connection:
+            return (await connection.execute(sa.text(statement), values)).mappings().all()
+
+    @contextlib.asynccontextmanager
+    async def holding_back(self, statement: str, until_waiting: int) -> AsyncIterator[None]:
+        """Run the locking statement, leave the block, and let go once so many others wait for a lock."""
+        async with self.database.engine.connect() as connection, connection.begin():
+            await connection.execute(sa.text(statement))
+            yield
+            async with asyncio.timeout(10):
+                while await self._waiting(connection) < until_waiting:  # noqa: ASYNC110 (PostgreSQL has no event of it)
+                    await asyncio.sleep(0.01)
+
+    async def _waiting(self, connection: Any) -> int:
+        """Backends of this database that wait for a lock; within a transaction they are counted once only."""
+        await connection.execute(sa.text("SELECT pg_stat_clear_snapshot()"))
+        return int((await connection.execute(sa.text(WAITING))).scalar_one())
+
+    async def close(self) -> None:
+        await self.http.aclose()
+        await self.database.close()
+
+
+WAITING = """
+SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'
+"""
+EVERY_CUSTOMER = "LOCK TABLE customers IN ACCESS EXCLUSIVE MODE"
+OpenCustomers = Callable[[], Customers]
+
+
+async def at_once(calls: Sequence[Coroutine[Any, Any, Any]], customers: Customers, blocked_by: str) -> list[Any]:
+    """The answers of calls that all ran into one lock before any of them could go on."""
+    async with asyncio.TaskGroup() as group, customers.holding_back(blocked_by, len(calls)):
+        tasks = [group.create_task(call) for call in calls]
+    return [task.result() for task in tasks]
+
+
+def came(record: Record, *, at: datetime | None = None) -> Heard:
+    """The record as the worker hands it over, through its bytes: an event of its own, said at that moment."""
+    headers, value = encode(record, event_id=new_id(), source="/test", time=at or utc_now(), traceparent=None)
+    raw = Raw(record.topic, 0, next(_numbers), 0, record.key.encode(), value, headers)
+    heard = decode(raw, {type(record).type: type(record)}, value_max_bytes=VALUE_MAX_BYTES)
+    assert heard is not None
+    return heard
+
+
+def link(phone: str = PHONE, chat_id: int = 100500, *, at: datetime | None = None, **names: str) -> Heard:
+    """A contact shared with the bot."""
+    return came(LinkTelegram.model_validate({"phone": phone, "telegram_chat_id": chat_id, **names}), at=at)
+
+
+def phones(count: int) -> list[str]:
+    return [f"+7916{number:07d}" for number in range(1_000_000, 1_000_000 + count)]
+
+
+def row_of(customer: dict[str, Any]) -> str:
+    """The statement that locks one customer."""
+    return f"SELECT FROM customers WHERE id = '{customer['id']}' FOR UPDATE"
+
+
+def fields_at_fault(answer: httpx.Response) -> list[str]:
+    assert answer.status_code == 422, answer.text
+    return [each["field"] for each in answer.json()["errors"]]
+
+
+def uuid_of(customer: dict[str, Any]) -> UUID:
+    return UUID(customer["id"])
+
+
+def _decoded(row: sa.RowMapping) -> Record:
+    raw = Raw(row["topic"], 0, 0, 0, row["key"], row["value"], unpack_headers(row["headers"]))
+    heard = decode(raw, BY_TYPE, value_max_bytes=VALUE_MAX_BYTES)
+    assert heard is not None
+    return heard.record
+
+
+async def _ready() -> Sequence[str]:
+    return []
