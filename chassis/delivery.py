@@ -13,6 +13,7 @@ from chassis.envelope import Heard, Unprocessable
 from chassis.failpoints import failpoint
 from chassis.hears import Handler, Hears
 from chassis.layers import layers
+from chassis.tracebacks import without_messages
 from chassis.tracing import trace_id, traced
 from chassis.transaction import Transaction
 
@@ -63,7 +64,7 @@ class Delivery:
             if is_infrastructure_trouble(error) or not isinstance(item, Heard):
                 raise
             why = Unprocessable("failed", _whereabouts(error))
-            log.error("record_failed", group=self.group, exc_info=error, **_names(item))
+            log.error("record_failed", group=self.group, failure=without_messages(error), **_names(item))
             await self._in_one_transaction([DeadLetter(item.raw, why)])
 
     async def _in_one_transaction(self, items: Sequence[Item]) -> None:

@@ -13,6 +13,7 @@ from chassis import dead_letters, idempotency, inbox, metrics
 from chassis.database import Database
 from chassis.retrying import may_pass
 from chassis.settings import Settings
+from chassis.tracebacks import without_messages
 from chassis.transaction import Transaction
 
 log = structlog.get_logger()
@@ -74,8 +75,7 @@ async def keep_running(job: Job, database: Database, stop: asyncio.Event) -> Non
             await run_job(job, database)
         except Exception as error:
             metrics.job_failures.labels(database.service, job.name).inc()
-            log.error(
-                "job_failed", job=job.name, error=type(error).__name__, exc_info=None if may_pass(error) else error
-            )
+            where = [] if may_pass(error) else without_messages(error)
+            log.error("job_failed", job=job.name, error=type(error).__name__, failure=where)
         with contextlib.suppress(TimeoutError):
             await asyncio.wait_for(stop.wait(), job.every.total_seconds())
