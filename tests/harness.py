@@ -34,6 +34,9 @@ from tests.infra import Kafka, Postgres
 
 REPOSITORY = Path(__file__).parents[1]
 DEADLINE_S = 30
+WAITERS = """
+SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) WHERE NOT granted AND datname = current_database()
+"""
 
 
 async def until(
@@ -46,6 +49,13 @@ async def until(
             raise AssertionError(f"not within {within_s:g} s: {what}")
         await asyncio.sleep(every_s)
     return time.monotonic() - started
+
+
+async def waiters(database: Database) -> int:
+    """How many sessions of the database wait for a lock of another one."""
+    async with database.reading() as tx:
+        ((count,),) = await tx.sql(WAITERS)
+    return int(count)
 
 
 class Instance:

@@ -13,7 +13,7 @@ from chassis.ids import new_id
 from chassis.transaction import Transaction
 from tests.chassis.conftest import OpenDatabase
 from tests.chassis.purchase_records import cancelled, heard
-from tests.harness import until
+from tests.harness import until, waiters
 
 
 @pytest.fixture
@@ -23,16 +23,6 @@ async def database(open_database: OpenDatabase) -> Database:
 
 def reused(tx: Transaction) -> list[object]:
     return [each for each, why in tx.refused if why is inbox.REUSED]
-
-
-async def waiters(database: Database) -> int:
-    """How many sessions of this database wait for another's lock."""
-    async with database.reading() as tx:
-        ((count,),) = await tx.sql(
-            "SELECT count(*) FROM pg_locks JOIN pg_stat_activity USING (pid) "
-            "WHERE NOT granted AND datname = current_database()"
-        )
-    return int(count)
 
 
 async def test_an_event_is_fresh_once(database: Database) -> None:
