@@ -4,13 +4,14 @@ import logging
 import sys
 
 import structlog
+from structlog.typing import Processor
 
 from chassis.settings import Settings
 
 
 def configure_logs(service: str, settings: Settings) -> None:
     """Send structlog's events, and the warnings of libraries, to standard output in one format."""
-    shared = [
+    shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),

@@ -32,14 +32,15 @@ WITH posted AS MATERIALIZED (
 ), opened AS (
     INSERT INTO lots (account_id, operation_id, amount, remaining, expires_at)
     SELECT account_id, id, points, points, expires_at FROM posted WHERE points > 0
-), taken AS (
-    UPDATE lots SET remaining = lots.remaining + posted.points
-    FROM posted
-    WHERE posted.points < 0 AND lots.account_id = posted.account_id AND lots.operation_id = posted.reverses
 )
 UPDATE accounts SET balance = accounts.balance + change.points, spent_minor = accounts.spent_minor + change.spent_minor
 FROM unnest($10::uuid[], $11::bigint[], $14::bigint[]) AS change (account_id, points, spent_minor)
 WHERE accounts.id = change.account_id
+"""
+TAKE = """
+UPDATE lots SET remaining = remaining - taken.points
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS taken (account_id, operation_id, points)
+WHERE lots.account_id = taken.account_id AND lots.operation_id = taken.operation_id
 """
 
 
@@ -71,7 +72,7 @@ def enter(operations: Iterable[Operation]) -> None:
 
 
 async def post(tx: Transaction, operations: Sequence[Operation]) -> None:
-    """Write entered operations with their entries and lots, and the new balances, in one statement.
+    """Write entered operations with their entries and lots, and the new balances.
 
     A lot is taken from at most once a call: PostgreSQL applies one change a row and statement.
     """
@@ -98,3 +99,11 @@ async def post(tx: Transaction, operations: Sequence[Operation]) -> None:
         PROGRAMME,
         [spent_minor for _, spent_minor in changes.values()],
     )
+    taking = [operation for operation in operations if operation.points < 0]
+    if taking:
+        await tx.sql(
+            TAKE,
+            [operation.account.id for operation in taking],
+            [operation.reverses for operation in taking],
+            [-operation.points for operation in taking],
+        )
