@@ -109,11 +109,15 @@ def _messages(api: ServiceApi, customer_id: str) -> Iterator[str]:
 
 
 def _feedback(api: ServiceApi, customer_id: str) -> Iterator[str]:
-    for review in api.get("feedback", "/reviews", customer_id=customer_id, limit=NEWEST)["items"]:
-        comment = f": {review['comment']}" if review.get("comment") else ""
+    summary = api.find("feedback", f"/customers/{customer_id}")
+    if summary is None:
+        return
+    for review in summary["reviews"]["newest"]:
+        comment = f": {review['comment']}" if review["comment"] else ""
         yield f"{_moment(review['left_at'])}  {review['score']}/10{comment}"
-    for appeal in api.get("feedback", "/appeals", customer_id=customer_id, limit=NEWEST)["items"]:
-        yield f"{_moment(appeal['opened_at'])}  {appeal['text']}"
+    for appeal in summary["appeals"]["newest"]:
+        state = _("answered") if appeal["answered_at"] else _("open")
+        yield f"{_moment(appeal['opened_at'])}  #{appeal['number']} ({state}): {appeal['text'] or '-'}"
 
 
 def segment_name(segment: str) -> str:

@@ -6,6 +6,7 @@ from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from deploy.service_api import ServiceApi
 from deploy.settings import SERVICES
@@ -30,7 +31,8 @@ def show_list(
             found += 1
             place = f"{letter['topic']}/{letter['partition']}:{letter['offset']}"
             died_at = letter["died_at"][:19].replace("T", " ")
-            table.add_row(letter["id"], service, place, letter["reason"], died_at, letter["state"], letter["detail"])
+            detail = Text(letter["detail"])  # what came from outside is no markup
+            table.add_row(letter["id"], service, place, letter["reason"], died_at, letter["state"], detail)
     if found:
         console.print(table)
     else:

@@ -13,6 +13,7 @@ import sqlalchemy as sa
 
 from chassis.database import Database
 from chassis.dead_letter_settling import count_kept
+from chassis.settings import Settings
 from chassis.topic_reading import GroupState, Rate, TopicReader, group_state
 from deploy.settings import SERVICES, RunSettings
 
@@ -73,6 +74,7 @@ class Watch:
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
         self._http = httpx.AsyncClient(timeout=TIMEOUT_S)
+        self._server = _server_itself(settings)
         self._databases = {service: Database(service, settings.of_services) for service in SERVICES}
         self._reader: TopicReader | None = None
         self._published = Rate()
@@ -86,18 +88,21 @@ class Watch:
     ) -> None:
         await self._forget_reader()
         await self._http.aclose()
-        for database in self._databases.values():
+        for database in (self._server, *self._databases.values()):
             await database.close()
 
     async def look(self) -> Status:
-        bus, letters, services = await asyncio.gather(
+        bus, database_answers, letters, services = await asyncio.gather(
             self._look_at_bus(),
+            self._look_at_server(),
             self._count_dead_letters(),
             asyncio.gather(*(self._look_at_service(name) for name in SERVICES)),
         )
         infrastructure = [
             PartStatus("kafka", State.READY if bus.reachable else State.DOWN, self._settings.bootstrap),
-            PartStatus("postgres", State.READY if letters else State.DOWN, _without_password(self._settings.dsn)),
+            PartStatus(
+                "postgres", State.READY if database_answers else State.DOWN, _without_password(self._settings.dsn)
+            ),
         ]
         return Status(
             parts=infrastructure
@@ -135,6 +140,13 @@ class Watch:
         if answer.is_success:
             return State.READY, ""
         return State.NOT_READY, _reasons(answer)
+
+    async def _look_at_server(self) -> bool:
+        try:
+            async with asyncio.timeout(TIMEOUT_S):
+                return await self._server.is_reachable()
+        except TimeoutError:
+            return False
 
     async def _count_dead_letters(self) -> dict[str, int]:
         """Of each service whose database answers."""
@@ -193,6 +205,10 @@ def topics_heard(group: str, names: list[str]) -> list[str]:
     return [name.removesuffix(ending) for name in names if name.endswith(ending)]
 
 
+def _ready(answers: bool) -> State:
+    return State.READY if answers else State.DOWN
+
+
 def _reasons(answer: httpx.Response) -> str:
     """What /readyz says is wrong, in one line."""
     try:
@@ -201,6 +217,12 @@ def _reasons(answer: httpx.Response) -> str:
         return f"HTTP {answer.status_code}"
     reasons = document.get("reasons") or document.get("detail") or f"HTTP {answer.status_code}"
     return "; ".join(reasons) if isinstance(reasons, list) else str(reasons)
+
+
+def _server_itself(settings: RunSettings) -> Database:
+    """The database that the setting names, which is there even before the services' own are."""
+    named = sa.make_url(settings.dsn).database or "postgres"
+    return Database(named, Settings(database=settings.dsn, database_prefix=""))
 
 
 def _without_password(dsn: str) -> str:

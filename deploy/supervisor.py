@@ -2,11 +2,14 @@
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import sys
 from collections.abc import Awaitable
 from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
 
 from chassis.provisioning import provision
 from contracts.topics import TOPICS
@@ -26,6 +29,7 @@ CHILDREN_STOP_S = 5.0
 SERVERS_STOP_S = 3.0
 LOOK_EVERY_S = 1.0
 LOGS_EVERY_S = 60.0
+TILLS_SILENT_S = 10.0
 
 
 class Supervisor:
@@ -168,7 +172,7 @@ class Supervisor:
                 state = State.READY if chat_answers else State.DOWN
                 parts[name] = PartStatus(name, state, self._settings.url("chat"))
             elif name == TILLS:
-                parts[name] = PartStatus(name, State.READY)
+                parts[name] = tills_status(self._settings.home)
         for server in self._servers.all:
             parts[server.name] = _with_server(parts[server.name], server)
         return replace(status, parts=[_with_life(part, children.get(name)) for name, part in parts.items()])
@@ -184,6 +188,21 @@ class Supervisor:
         await self._servers.stop()
         if self._stop.is_set():
             self._display.say(_("Stopped. The data stays in {folder}").format(folder=self._settings.home))
+
+
+def tills_status(folder: Path) -> PartStatus:
+    """As the tills themselves tell it in a small file, anew every second."""
+    try:
+        told = json.loads((folder / "sandbox" / "tills.status.json").read_text(encoding="utf-8"))
+        age_s = (datetime.now(UTC) - datetime.fromisoformat(told["at"])).total_seconds()
+        problem, history, date = told["trouble"], told["history"], str(told["date"])[:10]
+    except (OSError, ValueError, KeyError):
+        return PartStatus(TILLS, State.DOWN)
+    if age_s > TILLS_SILENT_S:
+        return PartStatus(TILLS, State.DOWN)
+    if problem is None and history:
+        problem = _("publishing what lies before the first run; receipts of {date}").format(date=date)
+    return PartStatus(TILLS, State.READY, note=problem or "")
 
 
 def _with_life(part: PartStatus, child: Child | None) -> PartStatus:
