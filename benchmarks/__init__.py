@@ -1,1 +1,1 @@
-"""How fast the ledger is: `make bench`. Every figure is a ratio within one run, and void unless the ledger is right after it."""
+"""How fast the ledger is: `make bench`. Figures are ratios within one run, void unless the ledger is right."""

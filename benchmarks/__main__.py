@@ -1,4 +1,4 @@
-"""`python -m benchmarks [--receipts N] [--seconds S] [--out bench.json]`: the table, the file, and no mercy for a wrong ledger."""
+"""`python -m benchmarks [--receipts N] [--seconds S] [--out bench.json]`."""
 
 import asyncio
 import sys

@@ -1,8 +1,7 @@
-"""From a till's record on Kafka to the durable ledger and outbox: how many a second, how long it takes, and is it right."""
+"""From a till's record on Kafka to the durable ledger and outbox: how many a second, how long, how right."""
 
 import asyncio
 import json
-import subprocess
 import sys
 import time
 from datetime import UTC, datetime, timedelta
@@ -10,7 +9,6 @@ from datetime import UTC, datetime, timedelta
 import asyncpg
 
 from benchmarks.receipts import Tills
-
 from benchmarks.stage import Scene, scene, workers
 from chassis.database import Database
 from chassis.outbox import Word
@@ -52,14 +50,13 @@ async def drained(server: EmbeddedPostgres, words: list[Word]) -> float:
     """Records per second of a consumer that only drains the topic."""
     async with scene(server, "drain", customers=1) as here:
         await here.publish(words)
-        run = subprocess.run(
-            [sys.executable, "-m", "benchmarks.drain", str(len(words))],
+        draining = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "benchmarks.drain", str(len(words))),
             env=here.environment,
-            check=True,
-            capture_output=True,
-            text=True,
+            stdout=asyncio.subprocess.PIPE,
         )
-        return float(run.stdout.strip().splitlines()[-1])
+        printed, _ = await draining.communicate()
+        return float(printed.split()[-1])
 
 
 async def latency(server: EmbeddedPostgres, *, rate: float, seconds: int) -> tuple[float, float, int]:
@@ -88,7 +85,7 @@ def words_of(count: int, start: datetime) -> list[Word]:
 
 
 async def violations(here: Scene, receipts: int) -> int:
-    """How many laws are broken: the ledger's own, a receipt not accrued exactly once, an operation without its one event."""
+    """How many laws are broken: the ledger's, one accrual a receipt, one event an operation."""
     database = Database("loyalty", here.settings)
     async with database.reading() as tx:
         broken = len(await reconciliation.differences(tx))
@@ -96,8 +93,8 @@ async def violations(here: Scene, receipts: int) -> int:
     await database.close()
     events: list[str] = []
     async with TopicReader(here.kafka.bootstrap) as bus:
-        async for raw in bus.read("loyalty.events", start="beginning", follow=False):
-            events.append(json.loads(raw.value or b"")["operation_id"])
+        said = bus.read("loyalty.events", start="beginning", follow=False)
+        events += [json.loads(raw.value or b"")["operation_id"] async for raw in said]
     return broken + abs(receipts - len(operations)) + len(operations ^ set(events)) + len(events) - len(set(events))
 
 

@@ -26,7 +26,7 @@ def customer_of(place: int) -> UUID:
 
 
 class Tills:
-    """Receipts one after the other, of random customers, with as many lines as Complete Journey's baskets have (mean 9)."""
+    """Receipts of random customers, with as many lines as Complete Journey's baskets have (mean 9)."""
 
     def __init__(self, customers: int, *, seed: int = 1) -> None:
         self.customers = customers

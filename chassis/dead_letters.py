@@ -37,7 +37,7 @@ class Cap(NamedTuple):
 
 
 class CapReached(Exception):
-    """Too many dead letters: more likely a bad release than bad records. The worker stops instead of draining a topic."""
+    """Too many dead letters: a bad release, more likely than bad records. The worker stops and drains nothing."""
 
 
 async def bury(tx: Transaction, letters: Sequence[DeadLetter], *, group: str, cap: Cap) -> None:

@@ -55,7 +55,7 @@ class Delivery:
             await self.deliver(items[middle:])
 
     async def _last_try(self, item: Item) -> None:
-        """A lone record that failed may have lost a race with another worker: it is tried once more, then it is dead."""
+        """A lone record that failed may have lost a race with another worker: tried once more, then it is dead."""
         try:
             await self._in_one_transaction([item])
         except CapReached:

@@ -53,7 +53,7 @@ class Heard:
 
 
 class Unprocessable(Exception):
-    """Why a record goes to the dead letters: a stable `reason` word, and a `detail` that names the field and the mend."""
+    """Why a record goes to the dead letters: a stable `reason`, and a `detail` that names the field and the mend."""
 
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")

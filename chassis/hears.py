@@ -22,7 +22,7 @@ class Handler:
 
 
 class Hears:
-    """The register of a service's handlers. `@hears(Event)` takes one, `@hears.many(Event)` a list for set-based SQL."""
+    """A service's handlers. `@hears(Event)` takes one record, `@hears.many(Event)` a list for set-based SQL."""
 
     def __init__(self) -> None:
         self.handlers: dict[str, Handler] = {}

@@ -1,4 +1,4 @@
-"""The outbox: what a transaction says is written beside what it does, so that neither is ever there without the other."""
+"""The outbox: what a transaction says is written beside what it does: neither is ever there alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Making the declared topics: the ones that a service says and hears, and its dead letters. Nothing is made by accident."""
+"""Making the declared topics, and those of a service's dead letters. No topic is made by accident."""
 
 from collections.abc import Iterable
 

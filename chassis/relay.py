@@ -125,7 +125,7 @@ class Relay:
                 await self._idle(self.settings.relay_poll_s)
 
     async def _begin_round(self, session: asyncpg.Connection, sent: Sequence[int], token: UUID) -> list[Row]:
-        """Delete what the last round sent and record the next one, in one transaction of the session that holds the lock."""
+        """Delete what the last round sent and record the next one, in one transaction of the locking session."""
         async with session.transaction():
             if sent:
                 await session.execute(FINISH, sent)
@@ -159,7 +159,7 @@ class Relay:
         return grouped
 
     def _batches(self, producer: AIOKafkaProducer, partition: TopicPartition, rows: Sequence[Row]) -> Any:
-        """Hand the rows over in record batches, which cost a tenth of single sends; a batch is full at BATCH_MAX_BYTES."""
+        """Hand the rows over in record batches, a tenth of the cost of single sends; one is full at BATCH_MAX_BYTES."""
         batch = producer.create_batch()
         for row in rows:
             if not self._append(batch, row):
@@ -179,7 +179,7 @@ class Relay:
         return appended is not None
 
     async def _resolve_last_round(self, session: asyncpg.Connection) -> None:
-        """Finish what a predecessor began: its round is on the topics whole if Kafka knows its token, else not at all."""
+        """Finish what a predecessor began: if Kafka knows the round's token it is on the topics whole, else not at all."""
         last = await session.fetchrow(LAST_ROUND)
         if last is None or not last["ids"]:
             return
@@ -200,7 +200,7 @@ class Relay:
 
     @contextlib.asynccontextmanager
     async def _session(self) -> AsyncIterator[asyncpg.Connection]:
-        """The connection that holds the lock and does all of the relay's SQL: without it there is no lock, and no round.
+        """The connection that holds the lock and does all of the relay's SQL: no lock without it, and no round.
 
         PostgreSQL ends it when the process falls silent (a freeze), so that another relay can take over.
         """

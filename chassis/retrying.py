@@ -26,7 +26,7 @@ def said_of(error: BaseException | None) -> str:
 
 
 def trying(group: str, of: str, *, gives_up: Callable[[], bool], max_wait_s: float = 5) -> tenacity.AsyncRetrying:
-    """`async for attempt in trying(…): with attempt: …`; raises the last error once `gives_up()`, or what cannot pass."""
+    """`async for attempt in trying(…): with attempt: …`; raises what cannot pass, and anything once `gives_up()`."""
 
     def say(state: tenacity.RetryCallState) -> None:
         metrics.retries.labels(group, of).inc()

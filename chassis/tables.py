@@ -118,9 +118,3 @@ idempotency_keys = sa.Table(
     comment="The first answer to each Idempotency-Key.",
 )
 sa.Index("idempotency_keys_answered_at_idx", idempotency_keys.c.answered_at)
-
-STORAGE = [
-    "ALTER TABLE outbox SET (autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 20000, "
-    "autovacuum_vacuum_cost_delay = 0)",
-    "ALTER TABLE outbox ALTER COLUMN value SET STORAGE MAIN",
-]

@@ -1,4 +1,4 @@
-"""The worker: takes batches off the bus, has them delivered, and commits their offsets only after the database commit."""
+"""The worker: takes batches off the bus, has them delivered, and commits their offsets after the database."""
 
 import asyncio
 import time
@@ -15,15 +15,15 @@ from chassis.dead_letters import CapReached, DeadLetter
 from chassis.delivery import Delivery, Item
 from chassis.envelope import Raw, Unprocessable, decode
 from chassis.failpoints import failpoint
-from chassis.hears import Hears
 from chassis.health import Progress
+from chassis.hears import Hears
 from chassis.retrying import trying
 from chassis.settings import Settings
 
 log = structlog.get_logger()
 
 FETCH_WAIT_MS = 100
-"""aiokafka has one fetch a broker under way, for the partitions it has nothing of: a record of another one waits for it."""
+"""aiokafka has one fetch a broker under way, for the partitions it has nothing of: another one's records wait for it."""
 REVOKE_WAIT_S = 20
 
 
@@ -193,7 +193,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         self.progress.advanced()
 
     async def _halt(self, why: str) -> None:
-        """Stand still until the service is started again; other instances meet the same records and halt by themselves."""
+        """Stand still until the service is started again; other instances meet the same records and halt too."""
         log.error("worker_halted", group=self.group, why=why)
         metrics.halted.labels(self.group).set(1)
         self.progress.halt(why)

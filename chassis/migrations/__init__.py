@@ -10,16 +10,11 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from chassis.tables import STORAGE, chassis
+from chassis.migrations.first_tables import create_chassis_tables
+
+__all__ = ["create_chassis_tables", "differences", "migrate"]
 
 LOCK = sa.text("SELECT pg_advisory_xact_lock(hashtextextended('kopilka.migrations', 0))")
-
-
-def create_chassis_tables(connection: sa.Connection) -> None:
-    """The first migration of each service calls this for inbox, outbox, dead letters and idempotency keys."""
-    chassis.create_all(connection)
-    for statement in STORAGE:
-        connection.execute(sa.text(statement))
 
 
 async def migrate(engine: AsyncEngine, service: str) -> None:

@@ -83,7 +83,7 @@ class ReceiptRace(Exception):
 
 async def known_receipts(tx: Transaction, receipt_ids: Iterable[str]) -> dict[str, int]:
     """The content hash of each receipt that is in the ledger already."""
-    return {receipt_id: content for receipt_id, content in await tx.sql(KNOWN, list(receipt_ids))}
+    return {row.receipt_id: row.content_hash for row in await tx.sql(KNOWN, list(receipt_ids))}
 
 
 async def record(tx: Transaction, accruals: Sequence[Accrual]) -> list[str]:

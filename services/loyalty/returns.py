@@ -50,7 +50,7 @@ class TakingBack:
 
 
 async def take_back(tx: Transaction, event: PurchaseReturned | PurchaseCancelled) -> None:
-    """Take back what the returned lines earned; kept waiting where the purchase is not known yet; refused if impossible."""
+    """Take back what the returned lines earned; wait where the purchase is not known yet; refuse what cannot be."""
     purchase = await lock_purchase(tx, event.receipt_id)
     if purchase is None:
         await waiting.keep(tx, [event], awaits=[awaited_receipt(event.receipt_id)])

@@ -1,4 +1,4 @@
-"""Loyalty's tables. No foreign keys between the append-only ones: `reconciliation.py` proves what they would promise."""
+"""Loyalty's tables. No foreign keys between the append-only ones: `reconciliation.py` proves what they would."""
 
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB, UUID
@@ -44,7 +44,7 @@ identifiers = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("usable", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.CheckConstraint("kind IN ('card', 'phone', 'customer')", name="kind"),
-    comment="Which customer a card number, a phone or a customer id of a purchase names; nobody's while one waits for it.",
+    comment="Which customer a card, a phone or a customer id of a purchase names; nobody's while one waits for it.",
 )
 sa.Index("identifiers_customer_id_idx", identifiers.c.customer_id)
 
@@ -120,6 +120,3 @@ lots = sa.Table(
     sa.CheckConstraint("remaining BETWEEN 0 AND amount", name="remaining"),
     comment="Points that came in together and burn together; the operation is their source.",
 )
-STORAGE = [
-    "ALTER TABLE accounts SET (fillfactor = 70, autovacuum_vacuum_scale_factor = 0.05, autovacuum_vacuum_cost_delay = 0)",
-]

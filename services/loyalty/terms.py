@@ -1,4 +1,4 @@
-"""The programme's terms: what a purchase earns, at which level, in which money. Data with history, not configuration."""
+"""The programme's terms: what a purchase earns, at which level, in which money. Data with history, no setting."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
