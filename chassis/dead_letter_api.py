@@ -11,6 +11,7 @@ from fastapi import Query
 from pydantic import BaseModel, Field
 
 from chassis import dead_letter_settling
+from chassis.envelope import RECORD_MAX_BYTES
 from chassis.pagination import Keyset, Page, Paging
 from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
@@ -25,6 +26,7 @@ REPLAY_MAX_BYTES: Final = 16 * 1024 * 1024
 
 State = Literal["kept", "replayed", "dropped"]
 NEWEST_FIRST = Keyset([dead_letters.c.id], descending=True)
+VALUE_BYTES = sa.func.coalesce(sa.func.octet_length(dead_letters.c.value), 0)
 WITHOUT_BYTES = (
     dead_letters.c.id,
     dead_letters.c.topic,
@@ -35,7 +37,7 @@ WITHOUT_BYTES = (
     dead_letters.c.died_at,
     dead_letters.c.state,
     dead_letters.c.settled_at,
-    sa.func.coalesce(sa.func.octet_length(dead_letters.c.value), 0).label("value_bytes"),
+    VALUE_BYTES.label("value_bytes"),
 )
 
 
@@ -158,8 +160,8 @@ async def replay_dead_letters(
 async def _oldest(tx: Transaction, reason: str, topic: str | None, most: int) -> tuple[list[UUID], bool]:
     """Which to replay at once, at least one if there is one, and whether more wait."""
     select = (
-        sa.select(dead_letters.c.id, sa.func.coalesce(sa.func.octet_length(dead_letters.c.value), 0).label("size"))
-        .where(dead_letters.c.state == "kept", dead_letters.c.reason == reason)
+        sa.select(dead_letters.c.id, VALUE_BYTES.label("size"))
+        .where(dead_letters.c.state == "kept", dead_letters.c.reason == reason, VALUE_BYTES <= RECORD_MAX_BYTES)
         .order_by(dead_letters.c.died_at, dead_letters.c.id)
         .limit(most + 1)
     )
@@ -184,6 +186,13 @@ async def _settled(tx: Transaction, id: UUID, settled: list[UUID]) -> None:
     state = known.scalar_one_or_none()
     if state is None:
         raise _not_found()
+    if state == "kept":
+        raise Problem(
+            409,
+            "dead_letter_too_large",
+            "This dead letter is larger than a topic takes ({largest} bytes): it can only be dropped.",
+            largest=RECORD_MAX_BYTES,
+        )
     raise Problem(
         409,
         "dead_letter_settled",

@@ -7,17 +7,20 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
-from chassis.envelope import Headers, unpack_headers
+from chassis.envelope import RECORD_MAX_BYTES, Headers, unpack_headers
 from chassis.tables import dead_letters
 from chassis.transaction import Transaction
 
 SETTLE = """
 UPDATE dead_letters SET state = $2, settled_at = $3
 WHERE id = ANY (ARRAY(
-    SELECT id FROM dead_letters WHERE id = ANY ($1::uuid[]) AND state = 'kept' ORDER BY died_at, id FOR UPDATE
+    SELECT id FROM dead_letters
+    WHERE id = ANY ($1::uuid[]) AND state = 'kept' AND COALESCE(octet_length(value), 0) <= $4
+    ORDER BY died_at, id FOR UPDATE
 ))
 RETURNING id
 """
+ANY_SIZE = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -71,9 +74,10 @@ async def replay(tx: Transaction, ids: Sequence[UUID]) -> list[UUID]:
     """Publish them once more on their own topic, byte for byte, in the order in which they died.
 
     Gives those it replayed: one that is settled already, or is being settled at this moment by somebody else, is
-    left alone. The groups that had understood the record know its event id and do nothing.
+    left alone, and so is one over RECORD_MAX_BYTES, which its topic took only compressed. The groups that had
+    understood the record know its event id and do nothing.
     """
-    replayed = await _settle(tx, ids, "replayed")
+    replayed = await _settle(tx, ids, "replayed", RECORD_MAX_BYTES)
     letters = await find(tx, ids=replayed, settled=True, most=len(replayed)) if replayed else []
     for letter in letters:
         tx.say_raw(letter.topic, letter.key, letter.headers, letter.value)
@@ -82,11 +86,11 @@ async def replay(tx: Transaction, ids: Sequence[UUID]) -> list[UUID]:
 
 async def drop(tx: Transaction, ids: Sequence[UUID]) -> list[UUID]:
     """Nobody will process them; gives those it dropped. The copy on the dead-letter topic stays its time."""
-    return await _settle(tx, ids, "dropped")
+    return await _settle(tx, ids, "dropped", ANY_SIZE)
 
 
-async def _settle(tx: Transaction, ids: Sequence[UUID], state: str) -> list[UUID]:
-    return [row.id for row in await tx.sql(SETTLE, list(ids), state, tx.now)]
+async def _settle(tx: Transaction, ids: Sequence[UUID], state: str, largest_bytes: int) -> list[UUID]:
+    return [row.id for row in await tx.sql(SETTLE, list(ids), state, tx.now, largest_bytes)]
 
 
 def _letter(row: sa.RowMapping) -> KeptLetter:

@@ -6,8 +6,9 @@ from typing import NamedTuple
 
 from chassis.envelope import Headers, Raw, Unprocessable, pack_headers
 from chassis.ids import new_id
+from chassis.outbox import Word
 from chassis.transaction import Transaction
-from contracts.topics import dead_letter_topic
+from contracts.topics import DEAD_LETTER_MAX_BYTES, dead_letter_topic
 
 KEEP = """
 INSERT INTO dead_letters (id, topic, partition, "offset", timestamp_ms, key, headers, value, reason, detail, died_at)
@@ -66,14 +67,23 @@ async def bury(tx: Transaction, letters: Sequence[DeadLetter], *, group: str, ca
     new = {row.id for row in kept}
     for letter_id, letter in zip(ids, letters, strict=True):
         if letter_id in new:
-            topic = dead_letter_topic(letter.raw.topic, group).name
-            tx.say_raw(topic, letter.raw.key, letter.raw.headers + _reasons(letter, group), letter.raw.value)
+            tx.say_raw(*_copy(letter, group))
 
 
 async def forget(tx: Transaction, *, keep: timedelta, most: int = 1000) -> bool:
     """Forget old dead letters, a bounded number at a time; True where more may be left."""
     result = await tx.connection.exec_driver_sql(FORGET, (tx.now - keep, most))
     return result.rowcount == most
+
+
+def _copy(letter: DeadLetter, group: str) -> Word:
+    """The record with its reasons added; the reasons alone where it is too large to be published uncompressed."""
+    raw, reasons = letter.raw, _reasons(letter, group)
+    topic = dead_letter_topic(raw.topic, group).name
+    size = len(raw.key or b"") + len(pack_headers(raw.headers)) + len(raw.value or b"")
+    if size > DEAD_LETTER_MAX_BYTES:
+        return Word(topic, None, (*reasons, ("dlq_bytes", str(size).encode())), None)
+    return Word(topic, raw.key, raw.headers + reasons, raw.value)
 
 
 def _reasons(letter: DeadLetter, group: str) -> Headers:

@@ -21,6 +21,8 @@ Headers = tuple[tuple[str, bytes | None], ...]
 """Kafka's headers: a name may come twice, and a value may be null."""
 CONTENT_TYPE: Final = b"application/json"
 TRACEPARENT: Final = re.compile(rb"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}")
+RECORD_MAX_BYTES: Final = 1_000_000
+"""A little less than a broker takes by default (`message.max.bytes`), for headers count too."""
 SOURCE_MAX_CHARS: Final = 200
 DETAIL_MAX_CHARS: Final = 1000
 

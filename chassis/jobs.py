@@ -1,4 +1,4 @@
-"""Jobs: what a service does by the clock. One instance at a time runs each, piece by piece, each piece a transaction."""
+"""Jobs: what a service does by the clock. One instance at a time runs each, in pieces, each piece a transaction."""
 
 import asyncio
 import contextlib

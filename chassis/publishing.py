@@ -13,6 +13,7 @@ from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.errors import UnknownTopicOrPartitionError
 from aiokafka.partitioner import DefaultPartitioner
 
+from chassis import envelope
 from chassis.envelope import encode
 from chassis.outbox import Word
 from chassis.retrying import trying
@@ -20,8 +21,7 @@ from chassis.tracing import current_traceparent
 from contracts.records import Record
 
 BATCH_MAX_BYTES: Final = 256 * 1024
-RECORD_MAX_BYTES: Final = 1_000_000
-"""A little less than a broker takes by default (`message.max.bytes`), for headers count too."""
+RECORD_MAX_BYTES: Final = envelope.RECORD_MAX_BYTES
 REQUEST_TIMEOUT_MS: Final = 10_000
 CLOSE_TIMEOUT_S: Final = 3
 

@@ -179,7 +179,7 @@ class Relay:
         return appended is not None
 
     async def _resolve_last_round(self, session: asyncpg.Connection) -> None:
-        """Finish what a predecessor began: if Kafka knows the round's token it is on the topics whole, else not at all."""
+        """Finish what a predecessor began: with its token known to Kafka its round is there whole, else not at all."""
         last = await session.fetchrow(LAST_ROUND)
         if last is None or not last["ids"]:
             return

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import outbox
-from chassis.envelope import Headers, Heard, Unprocessable, encode
+from chassis.envelope import RECORD_MAX_BYTES, Headers, Heard, Unprocessable, encode
 from chassis.ids import new_id
 from chassis.tracing import current_traceparent
 from contracts.records import Record
@@ -40,13 +40,16 @@ class Transaction:
         """Publish records when this transaction commits, in this order per key.
 
         Say something about an aggregate only while its row is locked by this transaction: that makes the order of
-        the outbox the order of the commits. `cause` is the heard record that led to it and lends its trace.
+        the outbox the order of the commits. `cause` is the heard record that led to it and lends its trace. Raises
+        ValueError for a record that no broker would take: in the outbox it would hold up all that come after it.
         """
         traceparent = self._traceparent(cause)
         for record in records:
             headers, value = encode(
                 record, event_id=new_id(), source=f"/{self.service}", time=self.now, traceparent=traceparent
             )
+            if len(value or b"") > RECORD_MAX_BYTES:
+                raise ValueError(f"{record.type}: {len(value or b'')} bytes, at most {RECORD_MAX_BYTES} can be said")
             self._words.append(outbox.Word(record.topic, record.key.encode(), headers, value))
 
     def say_raw(self, topic: str, key: bytes | None, headers: Headers, value: bytes | None) -> None:

@@ -23,7 +23,7 @@ from chassis.settings import Settings
 log = structlog.get_logger()
 
 FETCH_WAIT_MS = 100
-"""aiokafka has one fetch a broker under way, for the partitions it has nothing of: another one's records wait for it."""
+"""aiokafka has one fetch a broker under way, for the partitions it has nothing of: other records wait for it."""
 REVOKE_WAIT_S = 20
 
 
