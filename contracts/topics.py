@@ -16,6 +16,8 @@ class Topic:
     partitions: int = 6
     retention_ms: int | None = 90 * DAY_MS
     personal: bool = False
+    message_max_bytes: int | None = None
+    """The largest batch of records that the topic takes; None is the brokers' own limit (a megabyte by default)."""
 
     @property
     def compacted(self) -> bool:
@@ -24,14 +26,15 @@ class Topic:
     @property
     def config(self) -> dict[str, str]:
         """Kafka's own settings of the topic."""
+        limit = {} if self.message_max_bytes is None else {"max.message.bytes": str(self.message_max_bytes)}
         if self.compacted:
-            return {
+            return limit | {
                 "cleanup.policy": "compact",
                 "min.cleanable.dirty.ratio": "0.1",
                 "max.compaction.lag.ms": str(DAY_MS),
                 "delete.retention.ms": str(7 * DAY_MS),
             }
-        return {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
+        return limit | {"cleanup.policy": "delete", "retention.ms": str(self.retention_ms)}
 
 
 TOPICS = {
@@ -57,7 +60,7 @@ TOPICS = {
         Topic(
             "customers.commands",
             "feedback",
-            "phone",
+            "phone; customer id where there is none",
             "Asked of customers by the bot; kept for a day, since a command carries a phone in transit.",
             retention_ms=DAY_MS,
             personal=True,
@@ -72,6 +75,10 @@ TOPICS = {
 }
 
 
+DEAD_LETTER_MAX_BYTES = 8 * 1024 * 1024
+"""A larger record, which was small only while compressed, has no copy on the dead-letter topic; the group keeps it."""
+
+
 def dead_letter_topic(topic: str, group: str) -> Topic:
     """Where `group` puts what it could not process of `topic`; ten days of them are kept, of personal data three."""
     source = TOPICS[topic]
@@ -83,4 +90,5 @@ def dead_letter_topic(topic: str, group: str) -> Topic:
         partitions=1,
         retention_ms=(3 if source.personal else 10) * DAY_MS,
         personal=source.personal,
+        message_max_bytes=DEAD_LETTER_MAX_BYTES + 1024 * 1024,
     )
