@@ -27,11 +27,13 @@ lint: env-dev ## style, types, import rules, generated files | стиль, ти�
 	@$(PYTHON) -m mypy
 	@.venv/bin/lint-imports
 	@$(PYTHON) -m contracts.generate --check
+	@$(PYTHON) -m deploy.settings_page --check
 
 fix: env-dev ## mend what can be mended | исправить, что можно
 	@$(PYTHON) -m ruff check --fix
 	@$(PYTHON) -m ruff format
 	@$(PYTHON) -m contracts.generate
+	@$(PYTHON) -m deploy.settings_page
 
 lock: ## requirements/ from pyproject.toml; LOCK_ARGS=--upgrade | requirements/ из pyproject.toml; LOCK_ARGS=--upgrade
 	@sh deploy/environment.sh lock
