@@ -273,9 +273,9 @@ async def pin_at_the_ends(
     kafka: Kafka, group: str, heard: Collection[str], topics: Iterable[str]
 ) -> dict[TopicPartition, int]:
     """Commit the group's offsets at the ends of what it hears; gives the ends of all `topics`."""
-    ends, _ = await _ends_and_committed(kafka, group, list(topics))
-    await commit_offsets(kafka, group, {tp: end for tp, end in ends.items() if tp.topic in heard})
-    return ends
+    begins = await ends(kafka, list(topics))
+    await commit_offsets(kafka, group, {tp: at for tp, at in begins.items() if tp.topic in heard})
+    return begins
 
 
 async def commit_offsets(kafka: Kafka, group: str, offsets: dict[TopicPartition, int]) -> None:
@@ -300,11 +300,11 @@ async def records(kafka: Kafka, topic: str, begins: dict[TopicPartition, int]) -
     async with AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap, isolation_level="read_committed", enable_auto_commit=False
     ) as consumer:
-        ends = await consumer.end_offsets(list(begins))
+        stops = await consumer.end_offsets(list(begins))
         consumer.assign(list(begins))
         for partition, offset in begins.items():
             consumer.seek(partition, offset)
-        unread = {partition for partition in begins if begins[partition] < ends[partition]}
+        unread = {partition for partition in begins if begins[partition] < stops[partition]}
         async with asyncio.timeout(DEADLINE_S):
             while unread:
                 for fetched in (await consumer.getmany(timeout_ms=200)).values():
@@ -312,14 +312,20 @@ async def records(kafka: Kafka, topic: str, begins: dict[TopicPartition, int]) -
                         Raw(topic, each.partition, each.offset, each.timestamp, each.key, each.value, each.headers)
                         for each in fetched
                     ]
-                unread = {each for each in unread if await consumer.position(each) < ends[each]}
+                unread = {each for each in unread if await consumer.position(each) < stops[each]}
+    return found
+
+
+async def ends(kafka: Kafka, topics: Collection[str]) -> dict[TopicPartition, int]:
+    """The offset behind the last committed record of each partition."""
+    found, _ = await _ends_and_committed(kafka, "", topics)
     return found
 
 
 async def lag(kafka: Kafka, group: str, topics: Collection[str]) -> int:
     """Offsets between where a group stands and the ends of the topics."""
-    ends, committed = await _ends_and_committed(kafka, group, topics)
-    return sum(end - committed.get(partition, 0) for partition, end in ends.items())
+    at_ends, committed = await _ends_and_committed(kafka, group, topics)
+    return sum(end - committed.get(partition, 0) for partition, end in at_ends.items())
 
 
 async def _ends_and_committed(
@@ -330,7 +336,7 @@ async def _ends_and_committed(
     while True:
         try:
             async with TopicReader(kafka.bootstrap) as bus:
-                return await bus.ends(topics), await bus.committed(group)
+                return await bus.ends(topics), await bus.committed(group) if group else {}
         except KafkaError:
             if time.monotonic() > deadline:
                 raise

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from chassis import dead_letter_api, dead_letters
 from chassis.database import Database
 from chassis.dead_letters import Cap, DeadLetter
-from chassis.envelope import Headers, Raw, Unprocessable, unpack_headers
+from chassis.envelope import RECORD_MAX_BYTES, Headers, Raw, Unprocessable, unpack_headers
 from chassis.ids import new_id
 from chassis.tables import dead_letters as letters
 from chassis.tables import outbox
@@ -147,6 +147,18 @@ async def test_what_is_settled_cannot_be_settled_again(database: Database, clien
             answer = await post(client, f"/dead-letters/{letter}/{verb}")
             assert (answer.status_code, kind(answer)) == (409, "dead_letter_settled")
     assert len(await said(database)) == 1
+
+
+async def test_one_that_no_topic_takes_uncompressed_can_be_dropped_and_not_replayed(
+    database: Database, client: httpx.AsyncClient
+) -> None:
+    [_, large] = await bury(database, raw(1), raw(2, value=b"x" * (RECORD_MAX_BYTES + 1)))
+    refused = await post(client, f"/dead-letters/{large}/replay")
+    assert (refused.status_code, kind(refused)) == (409, "dead_letter_too_large")
+    all_of_them = await post(client, "/dead-letters/replay-all?reason=invalid")
+    assert all_of_them.json() == {"replayed": 1, "more": False}
+    assert len(await said(database)) == 1
+    assert (await post(client, f"/dead-letters/{large}/drop")).status_code == 204
 
 
 async def test_a_dropped_one_is_not_said(database: Database, client: httpx.AsyncClient) -> None:

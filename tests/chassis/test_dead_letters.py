@@ -9,7 +9,7 @@ from chassis import dead_letters
 from chassis.database import Database
 from chassis.dead_letters import Cap, CapReached, DeadLetter
 from chassis.envelope import Headers, Unprocessable, unpack_headers
-from contracts.topics import TOPICS, dead_letter_topic
+from contracts.topics import DEAD_LETTER_MAX_BYTES, TOPICS, dead_letter_topic
 from tests.chassis.conftest import OpenDatabase
 from tests.chassis.purchase_records import cancelled, raw_of
 
@@ -105,6 +105,20 @@ async def test_old_dead_letters_are_forgotten_a_bounded_number_at_a_time(databas
         assert await dead_letters.forget(tx, keep=timedelta(days=120), most=3)
         assert not await dead_letters.forget(tx, keep=timedelta(days=120), most=3)
         assert [row.at for row in await tx.sql('SELECT "offset" AS at FROM dead_letters')] == [5]
+
+
+async def test_of_a_record_that_was_small_only_while_compressed_the_topic_gets_the_reason_alone(
+    database: Database,
+) -> None:
+    raw = raw_of(cancelled(), value=b"x" * (DEAD_LETTER_MAX_BYTES + 1))
+    await bury(database, [DeadLetter(raw, WHY)])
+    [(_, key, headers, value)] = await on_the_way(database)
+    assert (key, value) == (None, None)
+    assert dict(headers)["dlq_reason"] == b"invalid"
+    assert int(dict(headers)["dlq_bytes"] or 0) > DEAD_LETTER_MAX_BYTES
+    async with database.reading() as tx:
+        ((kept,),) = await tx.sql("SELECT value FROM dead_letters")
+    assert kept == raw.value
 
 
 def test_personal_data_is_kept_shorter_on_dead_letter_topics() -> None:
