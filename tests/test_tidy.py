@@ -21,7 +21,7 @@ ROOT = THIS.parent.parent
 SERVICES = ("customers", "loyalty", "messaging", "segmentation", "feedback")
 SKELETON = ("__init__.py", "__main__.py", "handlers.py", "api.py", "tables.py", "migrations")
 BANNED_NAMES = re.compile(r"(^|_)(utils?|helpers?|common|managers?|base|misc)(_|$)")
-UNFINISHED = re.compile(r"\b(TODO|FIXME|XXX|HACK)\b")
+UNFINISHED = re.compile(r"\b(TODO|FIXME|HACK)\b")
 FOREIGN = re.compile(r"pypi\.org|pythonhosted\.org|repo1\.maven|registry\.npmjs|/root/|/work/")
 MOST_LINES = 450
 

@@ -1,0 +1,38 @@
+"""A migrated database for each module, empty at the start of each test, and loyalty on it."""
+
+import asyncio
+import uuid
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy.engine import make_url
+
+from chassis.settings import Settings
+from services.loyalty.__main__ import service
+from services.loyalty.tables import metadata
+from tests.infra import Postgres
+from tests.services.loyalty.world import Loyalty
+
+
+@pytest.fixture(scope="module")
+def migrated(postgres: Postgres) -> Iterator[Settings]:
+    prefix = f"t{uuid.uuid4().hex[:12]}_"
+    name = f"{prefix}loyalty"
+    postgres.ensure_database(name)
+    server = make_url(postgres.dsn(name)).set(database="postgres").render_as_string(hide_password=False)
+    settings = Settings(database=server, database_prefix=prefix)
+    asyncio.run(service.migrate(settings))
+    yield settings
+    postgres.drop_database(name)
+
+
+@pytest.fixture
+async def loyalty(migrated: Settings) -> AsyncIterator[Loyalty]:
+    loyalty = Loyalty(migrated)
+    yield loyalty
+    tables = ", ".join(name for name in metadata.tables if name != "terms")
+    async with loyalty.database.engine.begin() as connection:
+        await connection.execute(sa.text(f"TRUNCATE {tables}"))
+        await connection.execute(sa.text("DELETE FROM terms WHERE set_by <> 'migration'"))
+    await loyalty.close()
