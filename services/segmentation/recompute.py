@@ -12,8 +12,8 @@ from services.segmentation.window import window_days
 log = structlog.get_logger()
 
 PLAN = "SELECT set_config('work_mem', '64MB', true), set_config('enable_nestloop', 'off', true)"
-"""How many groups an aggregate has is guessed far too low before the table is analyzed, and a nested loop of two
-results of 100,000 rows does not end: only joins that stay linear may be planned."""
+"""Statistics from when there was one customer make a nested loop of two results of 100,000 rows look cheap, and that
+does not end: only joins that stay linear may be planned."""
 
 SCORE = """
 WITH spent AS (

@@ -167,7 +167,7 @@ rfm_cells = sa.Table(
 rfm_windows = sa.Table(
     "rfm_windows",
     metadata,
-    moment("since", primary_key=True),
+    sa.Column("since", sa.DateTime(timezone=True), primary_key=True),
     sa.Column("days", sa.Integer, nullable=False),
     sa.CheckConstraint("days BETWEEN 1 AND 3650", name="days"),
     comment="How many days of purchases RFM looks at, with history; the default is in `window.py`.",

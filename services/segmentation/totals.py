@@ -73,4 +73,4 @@ def _add(sums: list[int], *more: int) -> None:
 
 
 def _columns(sums: Mapping[Any, list[int]]) -> list[tuple[Any, ...]]:
-    return list(zip(*((*key, *amounts) for key, amounts in sorted(sums.items())), strict=True))
+    return list(zip(*((*key, *amounts) for key, amounts in sums.items()), strict=True))

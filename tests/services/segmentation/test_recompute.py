@@ -3,7 +3,6 @@
 import asyncio
 import os
 import random
-import time
 from collections import Counter, defaultdict
 from datetime import timedelta
 from typing import Any
@@ -275,15 +274,16 @@ async def test_a_purchase_does_not_wait_for_a_recomputation_of_the_same_customer
         await asyncio.wait_for(one.hear(accrued(anna)), 20)
 
 
-async def test_scoring_stays_linear_on_a_table_that_was_never_analyzed(segmentation: Segmentation) -> None:
+async def test_scoring_stays_linear_with_statistics_of_when_there_was_one_customer(segmentation: Segmentation) -> None:
+    await segmentation.hear(*(accrued(who) for who in ids(1) for _ in range(500)))
     async with segmentation.database.transaction() as tx:
         await tx.sql("ALTER TABLE purchases SET (autovacuum_enabled = off)")
+        await tx.sql("ANALYZE purchases")
         await tx.sql(MANY_FEATURES, 30_000)
         await tx.sql(MANY_PURCHASES, NOW)
-    started = time.perf_counter()
     async with segmentation.database.transaction() as tx:
+        await tx.sql("SET LOCAL statement_timeout = '20s'")
         assert await score_everybody(tx)
-    assert time.perf_counter() - started < 20
     async with segmentation.database.transaction() as tx:
         await tx.sql("ALTER TABLE purchases RESET (autovacuum_enabled)")
 
@@ -294,7 +294,8 @@ MANY_FEATURES = (
 MANY_PURCHASES = """
 INSERT INTO purchases (customer_id, receipt_id, operation_id, store_id, completed_at, currency, total_minor)
 SELECT customer_id, customer_id::text, customer_id, '367', $1::timestamptz - random() * interval '300 days', 'RUB', 100
-FROM features
+FROM features WHERE purchases = 1
+ON CONFLICT DO NOTHING
 """
 
 

@@ -37,7 +37,8 @@ class Segmentation:
     def __init__(self, settings: Settings) -> None:
         self.now = NOW
         self.database = Database("segmentation", settings, clock=lambda: self.now)
-        self.delivery = Delivery("segmentation", hears, self.database, cap=Cap(0, DAY))
+        self._batches = Database("segmentation", settings, clock=lambda: self.now, for_batches=True)
+        self.delivery = Delivery("segmentation", hears, self._batches, cap=Cap(0, DAY))
 
     async def hear(self, *records: Record) -> None:
         """One batch; each record is an event of its own, even where the same was heard before."""
@@ -72,6 +73,7 @@ class Segmentation:
 
     async def close(self) -> None:
         await self.database.close()
+        await self._batches.close()
 
 
 OpenSegmentation = Callable[[], Segmentation]
