@@ -24,6 +24,8 @@ from deploy.trouble import Trouble
 from deploy.words import _
 
 INTERRUPTED = 130
+RATE_OVER_S = 1.0
+FILE_WIDTH = 200
 Result = TypeVar("Result")
 
 commands = typer.Typer(
@@ -80,13 +82,15 @@ def status(json: Annotated[bool, typer.Option("--json", help=_("For programs."))
     if json:
         print(as_json(seen))
     else:
-        Console().print(table(seen))
+        _console().print(table(seen))
     sys.exit(0 if seen.is_well else 1)
 
 
 @commands.command("topics", help=_("Every topic: its size, how long it is kept, how far each group is behind."))
-def list_topics() -> None:
-    _run(topics.show_topics(run_settings().bootstrap, Console()))
+def list_topics(
+    everything: Annotated[bool, typer.Option("--all", help=_("Empty dead-letter topics too."))] = False,
+) -> None:
+    _run(topics.show_topics(run_settings().bootstrap, _console(), everything=everything))
 
 
 @commands.command(help=_("The records of a topic as they come."))
@@ -104,7 +108,7 @@ def tail(
     _run(
         topics.tail(
             run_settings().bootstrap,
-            Console(),
+            _console(),
             topic,
             last=last,
             from_beginning=from_beginning,
@@ -125,13 +129,13 @@ def list_letters(
     most: Annotated[int, typer.Option(min=1, help=_("At most so many of each service."))] = 50,
 ) -> None:
     with ServiceApi(run_settings()) as api:
-        dead_letters.show_list(api, Console(), services=_known(service), topic=topic, settled=settled, most=most)
+        dead_letters.show_list(api, _console(), services=_known(service), topic=topic, settled=settled, most=most)
 
 
 @letters.command("show", help=_("One with all of its bytes and the reason; may show personal data."))
 def show_letter(letter: Annotated[str, typer.Argument(metavar="ID", help=_("Its id."))]) -> None:
     with ServiceApi(run_settings()) as api:
-        dead_letters.show_one(api, Console(), letter)
+        dead_letters.show_one(api, _console(), letter)
 
 
 @letters.command("replay", help=_("Put records back on their topic, after the cause is mended."))
@@ -142,13 +146,13 @@ def replay_letters(
     service: Services = None,
 ) -> None:
     with ServiceApi(run_settings()) as api:
-        dead_letters.replay(api, Console(), ids or [], services=_known(service), reason=reason, topic=topic)
+        dead_letters.replay(api, _console(), ids or [], services=_known(service), reason=reason, topic=topic)
 
 
 @letters.command("drop", help=_("Records that nobody will process."))
 def drop_letters(ids: Letters) -> None:
     with ServiceApi(run_settings()) as api:
-        dead_letters.drop(api, Console(), ids)
+        dead_letters.drop(api, _console(), ids)
 
 
 @commands.command(help=_("What every service knows of one customer."))
@@ -156,7 +160,7 @@ def customer(
     phone_or_card: Annotated[str, typer.Argument(metavar="PHONE|CARD", help=_("Their phone or card number."))],
 ) -> None:
     with ServiceApi(run_settings()) as api:
-        customer_card.show_customer(api, Console(), phone_or_card)
+        customer_card.show_customer(api, _console(), phone_or_card)
 
 
 def _keep_libraries_quiet() -> None:
@@ -166,8 +170,17 @@ def _keep_libraries_quiet() -> None:
 
 
 async def _look() -> Status:
+    """Twice, for a rate needs two moments."""
     async with Watch(run_settings()) as watch:
+        await watch.look()
+        await asyncio.sleep(RATE_OVER_S)
         return await watch.look()
+
+
+def _console() -> Console:
+    """What goes into a file or a pipe is not folded to the width of a terminal."""
+    console = Console()
+    return console if console.is_terminal else Console(width=FILE_WIDTH)
 
 
 def _run(work: Coroutine[Any, Any, Result]) -> Result:

@@ -7,6 +7,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from deploy.service_api import ServiceApi
+from deploy.status_table import figure
 from deploy.trouble import Trouble
 from deploy.words import _
 
@@ -19,7 +20,7 @@ def show_customer(api: ServiceApi, console: Console, phone_or_card: str) -> None
     """A service that does not answer costs its own section only."""
     customer = _find(api, phone_or_card)
     for line in _who(customer):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     sections: list[tuple[str, Section]] = [
         (_("Balance"), _balance),
         (_("Operations"), _operations),
@@ -34,7 +35,7 @@ def show_customer(api: ServiceApi, console: Console, phone_or_card: str) -> None
         except Trouble as trouble:
             lines = [str(trouble)]
         for line in lines:
-            console.print(f"  {line}", highlight=False, markup=False)
+            console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
 
 
 def _find(api: ServiceApi, phone_or_card: str) -> Json:
@@ -70,7 +71,7 @@ def _balance(api: ServiceApi, customer_id: str) -> Iterator[str]:
     found = api.find("loyalty", f"/customers/{customer_id}/balance")
     for account in (found or {}).get("accounts", ()):
         yield _("{points} points ({currency}), level {level}").format(
-            points=_figure(account["available"]), currency=account["points_currency"], level=account["level"]
+            points=figure(account["available"]), currency=account["points_currency"], level=account["level"]
         )
 
 
@@ -94,7 +95,7 @@ def _rfm(api: ServiceApi, customer_id: str) -> Iterator[str]:
         )
     for spent in profile["spending"]:
         yield _("{purchases} purchases, {total} {currency}, last on {when}").format(
-            purchases=_figure(spent["purchases"]),
+            purchases=figure(spent["purchases"]),
             total=_money(spent["total_minor"]),
             currency=spent["currency"],
             when=_moment(profile["last_purchase_at"]),
@@ -143,8 +144,4 @@ def _moment(iso: str | None) -> str:
 
 def _money(minor: int) -> str:
     units, hundredths = divmod(abs(minor), 100)
-    return f"{'-' if minor < 0 else ''}{_figure(units)}.{hundredths:02}"
-
-
-def _figure(number: int) -> str:
-    return f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")
+    return f"{'-' if minor < 0 else ''}{figure(units)}.{hundredths:02}"

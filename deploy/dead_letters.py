@@ -20,23 +20,29 @@ Letter = dict[str, Any]
 def show_list(
     api: ServiceApi, console: Console, *, services: Sequence[str], topic: str | None, settled: bool, most: int
 ) -> None:
-    """The newest first, of every service asked for."""
+    """The newest first, of every service asked for; one that does not answer costs its own part only."""
     table = Table(box=None, pad_edge=False, padding=(0, 2))
     for heading in (_("Id"), _("Service"), _("Record"), _("Reason"), _("When"), _("State")):
         table.add_column(heading, no_wrap=True)
     table.add_column(_("Detail"), overflow="fold")
-    found = 0
+    silent = []
     for service in services:
-        for letter in _letters(api, service, topic=topic, state=None if settled else "kept", most=most):
-            found += 1
+        try:
+            letters = list(_letters(api, service, topic=topic, state=None if settled else "kept", most=most))
+        except Trouble as trouble:
+            silent.append(trouble)
+            continue
+        for letter in letters:
             place = f"{letter['topic']}/{letter['partition']}:{letter['offset']}"
             died_at = letter["died_at"][:19].replace("T", " ")
             detail = Text(letter["detail"])  # what came from outside is no markup
             table.add_row(letter["id"], service, place, letter["reason"], died_at, letter["state"], detail)
-    if found:
+    if table.row_count:
         console.print(table)
-    else:
+    elif not silent:
         console.print(_("No dead letters."))
+    if silent:
+        raise Trouble("\n".join(map(str, silent)))
 
 
 def show_one(api: ServiceApi, console: Console, letter_id: str) -> None:

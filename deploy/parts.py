@@ -47,4 +47,5 @@ def _of_all(settings: RunSettings) -> dict[str, str]:
         "KOPILKA_KAFKA": settings.bootstrap,
         "KOPILKA_DATABASE": settings.dsn,
         "PYTHONUNBUFFERED": "1",
+        "TYPER_STANDARD_TRACEBACK": "1",  # a log is no terminal: no boxes in it
     }

@@ -42,8 +42,8 @@ def table(status: Status, *, hint: str = "") -> RenderableType:
             part.name,
             Text(state_word(part.state), COLOURS[part.state]),
             part.url or "",
-            _figure(part.lag),
-            Text(_figure(part.dead_letters), "red" if part.dead_letters else ""),
+            figure(part.lag),
+            Text(figure(part.dead_letters), "red" if part.dead_letters else ""),
         )
     below = [Text(f"{part.name}: {part.note}", "yellow") for part in status.parts if part.note]
     below.append(Text(purchases_line(status)))
@@ -57,7 +57,7 @@ def purchases_line(status: Status) -> str:
     if status.purchases is None:
         return ""
     return _("Purchases: {all}; {published:.1f}/s published, {credited:.1f}/s credited").format(
-        all=_figure(status.purchases),
+        all=figure(status.purchases),
         published=status.published_per_s or 0,
         credited=status.credited_per_s or 0,
     )
@@ -74,7 +74,7 @@ def summary_line(status: Status) -> str:
     lag = sum(part.lag or 0 for part in status.parts)
     letters = sum(part.dead_letters or 0 for part in status.parts)
     return _("{purchases}; lag {lag}, dead letters {letters}").format(
-        purchases=purchases_line(status), lag=_figure(lag), letters=_figure(letters)
+        purchases=purchases_line(status), lag=figure(lag), letters=figure(letters)
     )
 
 
@@ -83,6 +83,6 @@ def as_json(status: Status) -> str:
     return json.dumps(asdict(status) | {"is_well": status.is_well}, indent=2)
 
 
-def _figure(number: int | None) -> str:
-    """With thin spaces between the thousands, in both languages."""
+def figure(number: int | None) -> str:
+    """With narrow spaces between the thousands, as both languages allow; nothing for None."""
     return "" if number is None else f"{number:,}".replace(",", "\N{NARROW NO-BREAK SPACE}")

@@ -25,7 +25,7 @@ from deploy.status import PartStatus, State, Status, Watch
 from deploy.trouble import Trouble
 from deploy.words import _
 
-CHILDREN_STOP_S = 5.0
+CHILDREN_STOP_S = 4.5
 SERVERS_STOP_S = 3.0
 LOOK_EVERY_S = 1.0
 LOGS_EVERY_S = 60.0

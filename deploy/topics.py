@@ -13,39 +13,42 @@ from chassis.topic_reading import Start, TopicReader, group_state
 from contracts.topics import TOPICS, Topic, dead_letter_topic
 from deploy.settings import SERVICES
 from deploy.status import topics_heard
+from deploy.status_table import figure
 from deploy.trouble import Trouble
 from deploy.words import _
 
+WIDE = 140
 DAY_MS = 24 * 60 * 60 * 1000
 
 
-async def show_topics(bootstrap: str, console: Console) -> None:
-    """Every topic that is there: its writer and key, its size, how long it is kept, how far each group is behind."""
+async def show_topics(bootstrap: str, console: Console, *, everything: bool) -> None:
+    """Every topic that is there, empty dead-letter topics only with `everything`; a wide terminal shows more."""
     async with TopicReader(bootstrap) as bus:
         names = await bus.names()
         states = await bus.states(names)
         ends = await bus.ends(names)
         committed = {group: await bus.committed(group) for group in SERVICES}
     heard = {group: topics_heard(group, names) for group in SERVICES}
-    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    is_wide = console.width >= WIDE
+    table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column(_("Topic"), no_wrap=True)
-    table.add_column(_("Partitions"), justify="right")
-    table.add_column(_("Offsets"), justify="right", no_wrap=True)
-    for heading in (_("Kept"), _("Written by"), _("Key"), _("Lag")):
+    for heading in (_("Partitions"), _("Offsets")):
+        table.add_column(heading, justify="right", no_wrap=True)
+    for heading in (_("Kept"), *((_("Written by"), _("Key")) if is_wide else ())):
         table.add_column(heading)
+    table.add_column(_("Lag"), no_wrap=True)
     for name in names:
+        if name.endswith(".dlq") and not states[name].offsets and not everything:
+            continue
         topic = declared(name)
-        lags = [
-            f"{group} {group_state(ends, committed[group], name).lag}" for group in SERVICES if name in heard[group]
-        ]
+        lags = [(group, group_state(ends, committed[group], name).lag) for group in SERVICES if name in heard[group]]
         table.add_row(
             name,
             str(states[name].partitions),
-            f"{states[name].offsets:,}".replace(",", "\N{NARROW NO-BREAK SPACE}"),
+            figure(states[name].offsets),
             _retention(topic),
-            topic.writer if topic else "",
-            topic.key if topic else "",
-            ", ".join(lags),
+            *((topic.writer if topic else "", topic.key if topic else "") if is_wide else ()),
+            "\n".join(f"{group} {figure(lag)}" for group, lag in lags),
         )
     console.print(table)
 

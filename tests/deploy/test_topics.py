@@ -61,7 +61,7 @@ async def tail(bootstrap: str, console: Console, name: str, **wanted: object) ->
 
 
 async def test_every_topic_is_listed_with_its_writer_key_and_retention(provisioned: str, console: Console) -> None:
-    await topics.show_topics(provisioned, console)
+    await topics.show_topics(provisioned, console, everything=True)
     (contacts,) = [line for line in shown(console) if line.startswith("customers.contacts ")]
     assert "customers" in contacts
     assert "newest of each key" in contacts
@@ -121,3 +121,16 @@ async def test_square_brackets_in_a_record_are_shown_as_they_are(provisioned: st
 async def test_a_misspelt_topic_is_told_with_those_that_are_there(provisioned: str, console: Console) -> None:
     with pytest.raises(Trouble, match=r"pos\.purchsaes; there are:.*pos\.purchases"):
         await tail(provisioned, console, "pos.purchsaes")
+
+
+async def test_empty_dead_letter_topics_are_left_out_of_the_list(provisioned: str, console: Console) -> None:
+    await topics.show_topics(provisioned, console, everything=False)
+    assert not [line for line in shown(console) if line.startswith("pos.purchases.loyalty.dlq")]
+
+
+async def test_a_list_of_topics_fits_a_narrow_terminal(provisioned: str) -> None:
+    narrow = Console(file=io.StringIO(), width=80)
+    await topics.show_topics(provisioned, narrow, everything=False)
+    (contacts,) = [line for line in shown(narrow) if "customers.contacts " in line]
+    assert "newest of" in contacts
+    assert "messaging 0" in contacts
