@@ -32,7 +32,7 @@ LINE_EVERY_S: Final = 10
 FILE_EVERY_S: Final = 1
 
 
-def run(  # noqa: PLR0917 (typer makes options of them)
+def run(
     rate: Annotated[float, typer.Option(min=0.01, help=_("Receipts a second."))] = 5,
     speed: Annotated[
         float,
@@ -123,8 +123,10 @@ async def _run(
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     async with (
         Publisher(where.bootstrap, client_id="kopilka-sandbox-tills") as publisher,
-        httpx.AsyncClient(base_url=where.url("customers"), headers=headers, timeout=TIMEOUT_S) as customers,
-        httpx.AsyncClient(base_url=where.url("chat"), timeout=TIMEOUT_S) as chat,
+        httpx.AsyncClient(
+            base_url=where.url("customers"), headers=headers, timeout=TIMEOUT_S, trust_env=False
+        ) as customers,
+        httpx.AsyncClient(base_url=where.url("chat"), timeout=TIMEOUT_S, trust_env=False) as chat,
     ):
         registrar = Registrar(
             folder, status, customers=customers, telegram=None if where.telegram_token else chat, share=telegram

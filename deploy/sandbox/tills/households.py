@@ -14,22 +14,27 @@ US_AREAS: Final = (
 )
 US_SHARE: Final = 0.3
 
-WOMEN: Final = (
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(text.split())
+
+
+WOMEN: Final = _names(
     "Анна Мария Елена Ольга Наталья Ирина Татьяна Светлана Екатерина Дарья Юлия Полина Вера Алина Ксения"
-).split()
-MEN: Final = (
+)
+MEN: Final = _names(
     "Александр Дмитрий Сергей Андрей Алексей Максим Иван Михаил Николай Павел Роман Олег Виктор Егор Кирилл"
-).split()
-FAMILIES: Final = (
+)
+FAMILIES: Final = _names(
     "Иванов Смирнов Кузнецов Попов Васильев Петров Соколов Михайлов Новиков Фёдоров Морозов Волков Алексеев "
     "Лебедев Семёнов Егоров Павлов Козлов Степанов Николаев Орлов Андреев Макаров Никитин Захаров"
-).split()
-FIRST_NAMES: Final = (
+)
+FIRST_NAMES: Final = _names(
     "James Mary Robert Linda John Susan Michael Karen David Nancy William Lisa Thomas Sarah Daniel Emily Paul Laura"
-).split()
-LAST_NAMES: Final = (
+)
+LAST_NAMES: Final = _names(
     "Smith Johnson Brown Miller Davis Wilson Moore Taylor Anderson Harris Martin Clark Lewis Walker Hall Young King"
-).split()
+)
 
 
 @dataclass(frozen=True, slots=True)

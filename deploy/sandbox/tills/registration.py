@@ -22,13 +22,13 @@ log = structlog.get_logger()
 FILE: Final = "households.txt"
 AT_ONCE: Final = 4
 TIMEOUT_S: Final = 10.0
-PATIENCE_S: Final = (0.5, 1, 2, 5, 10)
+PATIENCE_S: Final = (0.5, 1, 2, 3)
 """How long to wait after each failure in a row."""
 REGISTERED: Final = "registered"
 IN_TELEGRAM: Final = "in_telegram"
 
 
-class Refused(Exception):  # noqa: N818
+class Refused(Exception):
     """The API will not take this request however often it is sent."""
 
 
@@ -57,7 +57,7 @@ class Registrar:
             what: {household for done, household in self.done if done == what} for what in (REGISTERED, IN_TELEGRAM)
         }
         self._live = False
-        self._waiting: asyncio.Queue[tuple[str, int]] = asyncio.Queue()
+        self._waiting: dict[str, asyncio.Queue[int]] = {what: asyncio.Queue() for what in (REGISTERED, IN_TELEGRAM)}
         self._tell()
 
     def meet(self, household: int, *, live: bool) -> None:
@@ -78,19 +78,19 @@ class Registrar:
     def _want(self, what: str, household: int) -> None:
         if household not in self._met[what]:
             self._met[what].add(household)
-            self._waiting.put_nowait((what, household))
+            self._waiting[what].put_nowait(household)
             self._tell()
 
     async def run(self) -> None:
         """Until it is cancelled."""
         async with asyncio.TaskGroup() as working:
             for _worker in range(AT_ONCE):
-                working.create_task(self._work())
+                working.create_task(self._work(REGISTERED, self._register))
+                working.create_task(self._work(IN_TELEGRAM, self._join_telegram))
 
-    async def _work(self) -> None:
+    async def _work(self, what: str, act: Callable[[int, Person], Awaitable[None]]) -> None:
         while True:
-            what, household = await self._waiting.get()
-            act = self._register if what == REGISTERED else self._join_telegram
+            household = await self._waiting[what].get()
             try:
                 await self._persistently(act, household)
             except Refused as refused:
@@ -140,7 +140,7 @@ class Registrar:
     def _tell(self) -> None:
         self.status.registered = sum(what == REGISTERED for what, _ in self.done)
         self.status.in_telegram = sum(what == IN_TELEGRAM for what, _ in self.done)
-        self.status.waiting = self._waiting.qsize()
+        self.status.waiting = self._waiting[REGISTERED].qsize()
 
     def _remember(self, what: str, household: int) -> None:
         self.done.add((what, household))
