@@ -135,7 +135,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
             if position != self._taken.get(partition):
                 positions[partition] = position
         self._taken.update(positions)
-        self.progress.seen_lag(lag + len(positions))
+        self.progress.seen_lag(lag + len(positions) + (not self._at_rest.is_set()))  # a batch in hand is not done
         return positions
 
     def _decode(self, record: ConsumerRecord) -> Item | None:
