@@ -163,3 +163,19 @@ class LinkTelegram(Command, type="customers.link_telegram.v1", topic="customers.
     @property
     def key(self) -> str:
         return self.phone
+
+
+class UnlinkTelegram(Command, type="customers.unlink_telegram.v1", topic="customers.commands"):
+    """The person in a chat wants no more messages there: take the chat from the customer, if it is still theirs.
+
+    A later LinkTelegram of the same chat counts more, whichever of the two is heard first.
+    """
+
+    customer_id: CustomerId
+    """Whose chat it is."""
+    telegram_chat_id: ChatId
+    """The chat to be taken away."""
+
+    @property
+    def key(self) -> str:
+        return str(self.customer_id)

@@ -62,6 +62,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "last_name": "Иванова",
         "language": "ru",
     },
+    "customers.unlink_telegram.v1": {"customer_id": ANNA, "telegram_chat_id": 100500},
     "pos.purchase_completed.v1": {
         **_TILL,
         "phone": "+79161234567",
@@ -203,6 +204,11 @@ EXAMPLES: Final[dict[str, Example]] = {
         "customer_id": ANNA,
         "appeal_id": "019a9f20-1122-7334-8556-778899aabbcc",
         "opened_at": "2025-11-02T18:00:12Z",
+    },
+    "feedback.appeal_answered.v1": {
+        "customer_id": ANNA,
+        "appeal_id": "019a9f20-1122-7334-8556-778899aabbcc",
+        "answered_at": "2025-11-02T18:20:45Z",
     },
     "feedback.telegram_linked.v1": {"customer_id": ANNA, "linked_at": "2025-11-01T09:31:40Z"},
     "feedback.telegram_unlinked.v1": {"customer_id": ANNA, "unlinked_at": "2025-12-24T20:00:00Z"},

@@ -50,6 +50,15 @@ class AppealOpened(_OfCustomer, type="feedback.appeal_opened.v1", topic="feedbac
     """When the customer wrote."""
 
 
+class AppealAnswered(_OfCustomer, type="feedback.appeal_answered.v1", topic="feedback.events"):
+    """Somebody answered an appeal; the words are in feedback, and on their way to the chat."""
+
+    appeal_id: Id
+    """The appeal."""
+    answered_at: Moment
+    """When it was answered."""
+
+
 class TelegramLinked(_OfCustomer, type="feedback.telegram_linked.v1", topic="feedback.events"):
     """The bot now knows which customer writes in a chat."""
 

@@ -13,8 +13,16 @@ from contracts.customers import (
     CustomerErased,
     CustomerRegistered,
     LinkTelegram,
+    UnlinkTelegram,
 )
-from contracts.feedback import AppealOpened, ReviewCommented, ReviewLeft, TelegramLinked, TelegramUnlinked
+from contracts.feedback import (
+    AppealAnswered,
+    AppealOpened,
+    ReviewCommented,
+    ReviewLeft,
+    TelegramLinked,
+    TelegramUnlinked,
+)
 from contracts.loyalty import Balance, PointsAccrued, PointsReturned
 from contracts.messaging import (
     ContactWentBad,
@@ -56,9 +64,11 @@ SAYS: Final[Mapping[str, tuple[type[Record], ...]]] = {
         ReviewLeft,
         ReviewCommented,
         AppealOpened,
+        AppealAnswered,
         TelegramLinked,
         TelegramUnlinked,
         LinkTelegram,
+        UnlinkTelegram,
         SendMessage,
     ),
 }

@@ -14,6 +14,7 @@ import uvicorn
 
 from deploy.sandbox.telegram.limits import Limits
 from deploy.sandbox.telegram.sandbox import TOKEN, Sandbox
+from deploy.sandbox.telegram.world import World
 
 UNLIMITED = Limits(per_second=0, per_chat_per_second=0, chat_burst=1)
 
@@ -23,6 +24,7 @@ class PersonAtPhone:
     """Somebody with Telegram; does what the chat page does."""
 
     http: httpx.AsyncClient
+    world: World
     id: int
     phone: str
 
@@ -46,9 +48,9 @@ class PersonAtPhone:
         found: list[dict[str, Any]] = (await self.http.get(f"/sandbox/persons/{self.id}/messages")).json()
         return found
 
-    async def heard(self) -> list[str]:
+    def heard(self) -> list[str]:
         """The texts that the bot wrote, the oldest first."""
-        return [str(message["text"]) for message in await self.messages() if message["from_bot"]]
+        return [message.text or "" for message in self.world.chats[self.id].messages.values() if message.from_bot]
 
     async def chat(self) -> dict[str, Any]:
         found: dict[str, Any] = (await self.http.get(f"/sandbox/persons/{self.id}")).json()
@@ -63,7 +65,7 @@ class PersonAtPhone:
         """Wait for a message of the bot that contains the words (or that is so); gives the newest such."""
         deadline = time.monotonic() + within_s
         while True:
-            texts = await self.heard()
+            texts = self.heard()
             for text in reversed(texts):
                 if wanted in text if isinstance(wanted, str) else wanted(text):
                     return text
@@ -94,7 +96,7 @@ class RunningSandbox:
             "/sandbox/persons", json={"first_name": first_name, "phone": phone, "language_code": language_code}
         )
         response.raise_for_status()
-        return PersonAtPhone(self.http, response.json()["id"], phone)
+        return PersonAtPhone(self.http, self.sandbox.world, response.json()["id"], phone)
 
 
 @contextlib.asynccontextmanager
