@@ -74,7 +74,7 @@ SAYS: Final[Mapping[str, tuple[type[Record], ...]]] = {
 }
 
 HEARS: Final[Mapping[str, tuple[type[Record], ...]]] = {
-    "customers": (LinkTelegram, ContactWentBad),
+    "customers": (LinkTelegram, UnlinkTelegram, ContactWentBad),
     "loyalty": (PurchaseCompleted, PurchaseReturned, PurchaseCancelled, Card, Contact, ContactErased),
     "messaging": (Contact, ContactErased, PointsAccrued, PointsReturned, SendMessage),
     "segmentation": (PointsAccrued, PointsReturned, CustomerErased),
