@@ -17,7 +17,7 @@ FROM unnest($1::text[], $2::text[], $3::int[], $4::bigint[], $5::bigint[], $6::b
 ORDER BY place
 """
 RECALL = """
-WITH recalled AS (DELETE FROM waiting WHERE awaits = $1 RETURNING *)
+WITH recalled AS (DELETE FROM waiting WHERE awaits = ANY ($1::text[]) RETURNING *)
 SELECT topic, partition, "offset", timestamp_ms, key, headers, value FROM recalled ORDER BY id
 """
 UNLIMITED = 1 << 30
@@ -40,8 +40,10 @@ async def keep(tx: Transaction, records: Sequence[Record], *, awaits: Sequence[s
     )
 
 
-async def recall(tx: Transaction, awaited: str) -> list[Record]:
-    """The records that waited for this, in the order they came; the caller handles each of them in this transaction."""
+async def recall(tx: Transaction, awaited: Sequence[str]) -> list[Record]:
+    """The records that waited for any of these, in the order they came; the caller handles each in this transaction."""
+    if not awaited:
+        return []
     heard = [
         _hear_again(Raw(topic, partition, offset, timestamp_ms, key, value, unpack_headers(headers)))
         for topic, partition, offset, timestamp_ms, key, headers, value in await tx.sql(RECALL, awaited)

@@ -1,8 +1,8 @@
 """Whose points: which account a card, a phone or a customer id opens."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 from chassis import waiting
@@ -27,16 +27,30 @@ ON CONFLICT (identifier) DO UPDATE SET kind = identifiers.kind
 RETURNING identifier, customer_id
 """
 OPEN = """
-INSERT INTO accounts (id, customer_id, points_currency, opened_at) VALUES ($1, $2, $3, $4)
+INSERT INTO accounts (id, customer_id, points_currency, opened_at)
+SELECT id, customer_id, $3, $4 FROM unnest($1::uuid[], $2::uuid[]) AS new (id, customer_id) ORDER BY customer_id
 ON CONFLICT (customer_id, points_currency) DO NOTHING
 """
 NAME = """
-INSERT INTO identifiers (identifier, kind, customer_id, usable) VALUES ($1, $2, $3, $4)
+INSERT INTO identifiers (identifier, kind, customer_id, usable)
+SELECT identifier, kind, customer_id, usable
+FROM unnest($1::text[], $2::text[], $3::uuid[], $4::boolean[]) AS named (identifier, kind, customer_id, usable)
+ORDER BY identifier
 ON CONFLICT (identifier) DO UPDATE SET customer_id = excluded.customer_id, usable = excluded.usable
 """
 UNNAME_PHONES = """
-DELETE FROM identifiers WHERE customer_id = $1 AND kind = 'phone' AND identifier IS DISTINCT FROM $2
+DELETE FROM identifiers USING unnest($1::uuid[], $2::text[]) AS now_has (customer_id, phone)
+WHERE identifiers.customer_id = now_has.customer_id AND kind = 'phone' AND identifier IS DISTINCT FROM phone
 """
+
+
+class Introduction(NamedTuple):
+    """An identifier, and the customer whom it names from now on."""
+
+    kind: Kind
+    identifier: str
+    customer_id: UUID
+    usable: bool = True
 
 
 @dataclass(slots=True)
@@ -99,22 +113,27 @@ async def lock_account(tx: Transaction, account_id: UUID) -> tuple[Account, str]
     return Account(account_id, customer_id, balance, spent_minor), points_currency
 
 
-async def open_account(tx: Transaction, customer_id: UUID, points_currency: str) -> None:
-    """Give the customer an account, unless there is one."""
-    await tx.sql(OPEN, new_id(), customer_id, points_currency, tx.now)
+async def introduce(tx: Transaction, introductions: Iterable[Introduction], points_currency: str) -> Sequence[Record]:
+    """From now on these identifiers name these customers, each of whom has an account.
+
+    Of several introductions of one identifier the last one holds. What waited for them is given back to be handled.
+    """
+    named = {each.identifier: each for each in introductions}
+    customers = list({each.customer_id for each in named.values()})
+    await tx.sql(OPEN, [new_id() for _ in customers], customers, points_currency, tx.now)
+    await tx.sql(
+        NAME,
+        list(named),
+        [each.kind for each in named.values()],
+        [each.customer_id for each in named.values()],
+        [each.usable for each in named.values()],
+    )
+    return await waiting.recall(tx, [awaited(each.kind, each.identifier) for each in named.values() if each.usable])
 
 
-async def introduce(
-    tx: Transaction, kind: Kind, identifier: str, customer_id: UUID, *, usable: bool
-) -> Sequence[Record]:
-    """From now on this identifier names this customer; what waited for it is given back to be handled."""
-    await tx.sql(NAME, identifier, kind, customer_id, usable)
-    return await waiting.recall(tx, awaited(kind, identifier)) if usable else ()
-
-
-async def forget_phones(tx: Transaction, customer_id: UUID, *, but: str | None = None) -> None:
-    """The customer has none of these phones any more."""
-    await tx.sql(UNNAME_PHONES, customer_id, but)
+async def forget_phones(tx: Transaction, phones: Mapping[UUID, str | None]) -> None:
+    """These customers have no other phone than the one that is named here."""
+    await tx.sql(UNNAME_PHONES, list(phones), list(phones.values()))
 
 
 async def _locked(tx: Transaction, identifiers: Sequence[str], points_currency: str) -> Found:

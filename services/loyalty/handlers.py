@@ -8,7 +8,7 @@ from chassis.transaction import Transaction
 from contracts.customers import Card, Contact, ContactErased
 from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
 from contracts.records import Record
-from services.loyalty.accounts import forget_phones, introduce, open_account
+from services.loyalty.accounts import Introduction, forget_phones, introduce
 from services.loyalty.accrual import accrue_purchases
 from services.loyalty.returns import awaited_receipt, take_back
 from services.loyalty.terms import all_terms
@@ -18,8 +18,8 @@ hears = Hears()
 
 @hears.many(PurchaseCompleted)
 async def purchases_completed(purchases: Sequence[PurchaseCompleted], tx: Transaction) -> None:
-    for receipt_id in await accrue_purchases(tx, purchases):
-        await handle_waiting(tx, await waiting.recall(tx, awaited_receipt(receipt_id)))
+    awaited = await accrue_purchases(tx, purchases)
+    await handle_waiting(tx, await waiting.recall(tx, [awaited_receipt(receipt_id) for receipt_id in awaited]))
 
 
 @hears(PurchaseReturned)
@@ -32,26 +32,28 @@ async def purchase_cancelled(event: PurchaseCancelled, tx: Transaction) -> None:
     await take_back(tx, event)
 
 
-@hears(Card)
-async def card_changed(card: Card, tx: Transaction) -> None:
-    await open_account(tx, card.customer_id, await _points_currency(tx))
-    recalled = await introduce(tx, "card", card.card_number, card.customer_id, usable=card.state == "active")
-    await handle_waiting(tx, recalled)
+@hears.many(Card)
+async def cards_changed(cards: Sequence[Card], tx: Transaction) -> None:
+    introductions = [
+        Introduction("card", card.card_number, card.customer_id, usable=card.state == "active") for card in cards
+    ]
+    await handle_waiting(tx, await introduce(tx, introductions, await _points_currency(tx)))
 
 
-@hears(Contact)
-async def contact_changed(contact: Contact, tx: Transaction) -> None:
-    await open_account(tx, contact.customer_id, await _points_currency(tx))
-    await forget_phones(tx, contact.customer_id, but=contact.phone)
-    recalled = list(await introduce(tx, "customer", str(contact.customer_id), contact.customer_id, usable=True))
-    if contact.phone is not None:
-        recalled += await introduce(tx, "phone", contact.phone, contact.customer_id, usable=True)
-    await handle_waiting(tx, recalled)
+@hears.many(Contact)
+async def contacts_changed(contacts: Sequence[Contact], tx: Transaction) -> None:
+    phones = {contact.customer_id: contact.phone for contact in contacts}
+    await forget_phones(tx, phones)
+    introductions = [Introduction("customer", str(customer_id), customer_id) for customer_id in phones]
+    introductions += [
+        Introduction("phone", phone, customer_id) for customer_id, phone in phones.items() if phone is not None
+    ]
+    await handle_waiting(tx, await introduce(tx, introductions, await _points_currency(tx)))
 
 
-@hears(ContactErased)
-async def contact_erased(erased: ContactErased, tx: Transaction) -> None:
-    await forget_phones(tx, erased.customer_id)
+@hears.many(ContactErased)
+async def contacts_erased(erased: Sequence[ContactErased], tx: Transaction) -> None:
+    await forget_phones(tx, {each.customer_id: None for each in erased})
 
 
 async def handle_waiting(tx: Transaction, recalled: Sequence[Record]) -> None:

@@ -33,7 +33,7 @@ async def keep(tx: Transaction, early: list[Heard], awaits: str) -> None:
 
 async def recall(database: Database, awaited: str) -> list[Record]:
     async with database.transaction() as tx:
-        return await waiting.recall(tx, awaited)
+        return await waiting.recall(tx, [awaited])
 
 
 async def test_what_waited_comes_back_once_in_the_order_it_came(database: Database) -> None:
@@ -51,7 +51,7 @@ async def test_a_recalled_record_is_heard_with_everything_it_came_with(database:
     async with database.transaction() as tx:
         await keep(tx, [early], "card:1")
     async with database.transaction() as tx:
-        [record] = await waiting.recall(tx, "card:1")
+        [record] = await waiting.recall(tx, ["card:1"])
         again = tx.heard(record)
     assert again.raw == early.raw
     assert (again.event_id, again.source, again.time) == (early.event_id, early.source, early.time)
@@ -64,7 +64,7 @@ async def test_what_was_recalled_in_vain_waits_on(database: Database) -> None:
         await keep(tx, [early], "card:1")
     with pytest.raises(KeyError):
         async with database.transaction() as tx:
-            await waiting.recall(tx, "card:1")
+            await waiting.recall(tx, ["card:1"])
             raise KeyError
     assert await recall(database, "card:1") == [early.record]
 
@@ -104,7 +104,7 @@ async def test_with_the_place_locked_no_wake_up_is_lost_whoever_comes_first(data
             if first == "introduces":
                 first_is_in.set()
                 await first_may_go_on.wait()
-            handled.extend(await waiting.recall(tx, "card:1"))
+            handled.extend(await waiting.recall(tx, ["card:1"]))
 
     async with asyncio.TaskGroup() as both:
         both.create_task(keeper())
