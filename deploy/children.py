@@ -84,10 +84,9 @@ class Child:
                 start_new_session=True,
             )
         leash.hold(self._process.pid)
-        try:
-            return await self._process.wait()
-        finally:
-            leash.release(self._process.pid)
+        code = await self._process.wait()
+        leash.release(self._process.pid)
+        return code
 
     async def stop(self, *, within_s: float) -> None:
         """SIGTERM, and SIGKILL to its whole group after `within_s`."""
@@ -102,6 +101,7 @@ class Child:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(self._process.pid, signal.SIGKILL)
             await self._process.wait()
+        leash.release(self._process.pid)
 
     def end_of_log(self, lines: int = 8) -> str:
         """Its last words, for somebody who wants to know why it died."""

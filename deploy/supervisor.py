@@ -6,6 +6,7 @@ import json
 import os
 import signal
 import sys
+import time
 from collections.abc import Awaitable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -30,6 +31,8 @@ SERVERS_STOP_S = 3.0
 LOOK_EVERY_S = 1.0
 LOGS_EVERY_S = 60.0
 TILLS_SILENT_S = 10.0
+ONE_PRESS_S = 0.5
+"""A signal so soon after the first is the same one, sent to the process and to its group."""
 
 
 class Supervisor:
@@ -60,6 +63,7 @@ class Supervisor:
         self._services = self._children(service_programs(settings, sandbox=sandbox))
         self._sandbox = self._children(sandbox_programs(settings, rate=rate, speed=speed) if sandbox else [])
         self._stop = asyncio.Event()
+        self._stopped_at = 0.0
 
     async def run(self) -> None:
         """Raises Trouble when something does not come up."""
@@ -86,8 +90,11 @@ class Supervisor:
 
     def _signalled(self) -> None:
         if self._stop.is_set():
-            os._exit(130)  # the leash ends every process that is left
+            if time.monotonic() - self._stopped_at > ONE_PRESS_S:
+                os._exit(130)  # the leash ends every process that is left
+            return
         self._stop.set()
+        self._stopped_at = time.monotonic()
         self._display.rest()
         self._display.say(_("Stopping; Ctrl-C once more stops at once"))
 
