@@ -27,6 +27,7 @@ visits = sa.Table(
     sa.Column("day", sa.Date, nullable=False),
     sa.Column("weight", sa.Numeric, nullable=False),
 )
+ROWS_MAX = 30
 KEYSETS = [
     Keyset([visits.c.store, visits.c.at, visits.c.id]),
     Keyset([visits.c.store, visits.c.at, visits.c.id], descending=True),
@@ -48,7 +49,7 @@ VISITS = st.lists(
             "weight": st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**9), max_value=10**9),
         }
     ),
-    max_size=30,
+    max_size=ROWS_MAX,
     unique_by=lambda visit: visit["id"],
 )
 
@@ -62,6 +63,7 @@ async def all_pages(database: Database, keyset: Keyset, limit: int) -> list[Sequ
     pages: list[Sequence[sa.Row[Any]]] = []
     cursor = None
     while cursor is not None or not pages:
+        assert len(pages) <= ROWS_MAX, "the pages never end"
         async with database.reading() as tx:
             rows, cursor = await keyset.page(tx, sa.select(visits), PageAsked(limit, cursor))
         pages.append(rows)
