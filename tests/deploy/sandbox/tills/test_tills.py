@@ -134,7 +134,7 @@ async def test_the_history_is_dated_before_the_run_by_the_calendar_and_then_it_i
 async def test_killed_at_any_moment_it_publishes_each_receipt_and_those_twice_alike(tills: Tills) -> None:
     chance = random.Random(20261122)
     wanted = 0
-    for _ in range(4):
+    for _ in range(2):
         process = tills.start("--rate", "400", "--start", TODAY)
         wanted += chance.randint(20, 300)
         await more_are_published(tills, wanted)
