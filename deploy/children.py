@@ -5,7 +5,7 @@ import contextlib
 import os
 import signal
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -29,10 +29,16 @@ class Program:
 
 
 class Child:
-    """Keeps one program running until `stop()`. It ends when this process ends, however this process ends."""
+    """Keeps one program running until `stop()`. It ends when this process ends, however this process ends.
 
-    def __init__(self, program: Program, python: str, logs: Path) -> None:
+    `died` is told of each death, and in how many seconds the next life begins.
+    """
+
+    def __init__(
+        self, program: Program, python: str, logs: Path, *, died: "Callable[[Child, float], None]" = lambda *_: None
+    ) -> None:
         self.program = program
+        self._died = died
         self.log_path = logs / f"{program.name}.log"
         self.deaths = 0
         self.last_exit: int | None = None
@@ -65,6 +71,7 @@ class Child:
             self.deaths += 1
             pause_s = FIRST_PAUSE_S if time.monotonic() - began > SETTLED_AFTER_S else pause_s
             self.starts_again_at = time.monotonic() + pause_s
+            self._died(self, pause_s)
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._stopping.wait(), pause_s)
             self.starts_again_at = None

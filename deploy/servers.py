@@ -18,11 +18,12 @@ LONGEST_PAUSE_S = 30.0
 
 @dataclass
 class Server:
-    """One of them. `note` is why it is not running, `starting` whether that is being mended."""
+    """One of them. `died` is told of each death; `note` is why it does not start, `starting` whether it is about to."""
 
     name: str
     server: EmbeddedKafka | EmbeddedPostgres
     stop: Callable[[], None]
+    died: Callable[[str], None]
     deaths: int = 0
     note: str = ""
     starting: bool = False
@@ -45,6 +46,7 @@ class Server:
                 pause_s = FIRST_PAUSE_S
                 continue
             self.deaths += 1
+            self.died(self.name)
             try:
                 await self.start()
             except Trouble as trouble:
@@ -56,16 +58,16 @@ class Server:
 class Servers:
     """Those of the two that do not come from outside."""
 
-    def __init__(self, settings: RunSettings, *, stop_within_s: float) -> None:
+    def __init__(self, settings: RunSettings, *, stop_within_s: float, died: Callable[[str], None]) -> None:
         self.all: list[Server] = []
         self._starts: list[asyncio.Task[None]] = []
         self._stop_within_s = stop_within_s
         if settings.kafka is None:
             kafka = EmbeddedKafka(settings.home / "kafka", settings.kafka_port)
-            self.all.append(Server("kafka", kafka, lambda: kafka.stop(timeout_s=stop_within_s)))
+            self.all.append(Server("kafka", kafka, lambda: kafka.stop(timeout_s=stop_within_s), died))
         if settings.database is None:
             postgres = EmbeddedPostgres(settings.home / "postgres", settings.postgres_port)
-            self.all.append(Server("postgres", postgres, lambda: postgres.stop(timeout_s=stop_within_s)))
+            self.all.append(Server("postgres", postgres, lambda: postgres.stop(timeout_s=stop_within_s), died))
 
     async def start(self, name: str) -> None:
         """Start the one of that name, if it is not from outside. Raises Trouble."""

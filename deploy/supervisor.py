@@ -1,7 +1,6 @@
 """`kopilka run`: everything on one machine, started in order, kept running, stopped with no process left behind."""
 
 import asyncio
-import contextlib
 import json
 import os
 import signal
@@ -26,8 +25,11 @@ from deploy.status import PartStatus, State, Status, Watch
 from deploy.trouble import Trouble
 from deploy.words import _
 
-CHILDREN_STOP_S = 4.5
-SERVERS_STOP_S = 3.0
+# Together with all that goes with it less than ten seconds, on a busy machine too. Who does not end in time is
+# killed, which all of them withstand.
+WATCH_STOP_S = 0.5
+CHILDREN_STOP_S = 3.5
+SERVERS_STOP_S = 2.5
 LOOK_EVERY_S = 1.0
 LOGS_EVERY_S = 60.0
 TILLS_SILENT_S = 10.0
@@ -58,7 +60,7 @@ class Supervisor:
         self._settings = settings
         self._display = display
         self._fresh = fresh
-        self._servers = Servers(settings, stop_within_s=SERVERS_STOP_S)
+        self._servers = Servers(settings, stop_within_s=SERVERS_STOP_S, died=self._server_died)
         self._migrations = self._children(migration_programs(settings))
         self._services = self._children(service_programs(settings, sandbox=sandbox))
         self._sandbox = self._children(sandbox_programs(settings, rate=rate, speed=speed) if sandbox else [])
@@ -81,7 +83,16 @@ class Supervisor:
                 await self._bring_down()
 
     def _children(self, programs: list[Program]) -> list[Child]:
-        return [Child(program, sys.executable, self._settings.home / "logs") for program in programs]
+        logs = self._settings.home / "logs"
+        return [Child(program, sys.executable, logs, died=self._child_died) for program in programs]
+
+    def _child_died(self, child: Child, pause_s: float) -> None:
+        told = _("{name} ended with code {code}, starts again in {seconds:g} s; see {log}")
+        said = told.format(name=child.name, code=child.last_exit, seconds=pause_s, log=child.log_path)
+        self._display.say(said)
+
+    def _server_died(self, name: str) -> None:
+        self._display.say(_("{name} ended by itself; starting it again").format(name=name))
 
     def _take_signals(self) -> None:
         loop = asyncio.get_running_loop()
@@ -116,8 +127,9 @@ class Supervisor:
         stopping.cancel()
         if not working.done():
             working.cancel()
-        with contextlib.suppress(asyncio.CancelledError):
-            await working
+            await asyncio.wait({working}, timeout=WATCH_STOP_S)
+            return
+        await working
 
     async def _bring_up(self) -> None:
         """The bus and the databases side by side."""

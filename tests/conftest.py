@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterator
 
 os.environ["KOPILKA_LANG"] = "en"  # what a test expects to be told does not depend on who runs it
 
+import hypothesis
 import pytest
 
 from tests.infra import (
@@ -16,6 +17,11 @@ from tests.infra import (
     throw_away_postgres,
     wanted,
 )
+
+# No deadline an example: how long it takes says more about the machine than about the code.
+hypothesis.settings.register_profile("short", deadline=None)
+hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
+hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
 @pytest.fixture(scope="session")

@@ -2,6 +2,7 @@
 
 import contextlib
 import errno
+import secrets
 import socket
 
 import psutil
@@ -9,13 +10,20 @@ import psutil
 from deploy.trouble import Trouble
 from deploy.words import _
 
+LOWEST_PORT = 20_000
+HIGHEST_PORT = 32_767
+
 
 def free_port() -> int:
-    """A port nobody listens on at this moment. Another process may still be quicker: start soon."""
-    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
+    """A port nobody listens on at this moment. Another process may still be quicker: start soon.
+
+    Not one of those that the system itself gives to outgoing connections (32768 and up on Linux): a client that
+    tries again and again to reach a stopped server there may be given that very port, reach itself, and keep it.
+    """
+    while True:
+        port = secrets.choice(range(LOWEST_PORT, HIGHEST_PORT + 1))
+        if is_free(port):
+            return port
 
 
 def is_free(port: int) -> bool:

@@ -65,10 +65,13 @@ async def test_a_child_that_dies_is_started_again_ever_more_patiently(
 ) -> None:
     monkeypatch.setattr(children, "FIRST_PAUSE_S", 0.2)
     child = born("print('up', flush=True); raise SystemExit(3)")
+    pauses: list[float] = []
+    child._died = lambda _, pause_s: pauses.append(pause_s)
     running = asyncio.create_task(child.keep_running())
     began = time.monotonic()
     await until(lambda: len(said(child)) == 4)
     assert time.monotonic() - began >= 0.2 + 0.4 + 0.8
+    assert pauses[:3] == [0.2, 0.4, 0.8]
     assert child.last_exit == 3
     assert child.deaths >= 3
     await child.stop(within_s=5)
