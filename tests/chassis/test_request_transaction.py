@@ -9,6 +9,7 @@ from starlette.types import Message, Receive, Scope, Send
 from chassis.database import Database
 from chassis.envelope import unpack_headers
 from chassis.tables import outbox
+from chassis.tracing import trace_id
 from tests.chassis.conftest import OpenDatabase
 from tests.chassis.http_world import HERE, calling, listening, metadata, notes_app, notes_kept
 
@@ -64,7 +65,8 @@ async def test_what_a_request_says_goes_to_the_outbox_with_the_callers_trace(not
     async with notes_database.reading() as tx:
         (word,) = (await tx.execute(sa.select(outbox))).all()
     assert word.topic == "feedback.events"
-    assert (dict(unpack_headers(word.headers))["traceparent"] or b"").decode().split("-")[1] == traceparent.split("-")[1]
+    said_under = dict(unpack_headers(word.headers))["traceparent"] or b""
+    assert trace_id(said_under.decode()) == trace_id(traceparent)
 
 
 async def test_what_a_request_without_a_trace_says_has_a_trace_all_the_same(notes_database: Database) -> None:
