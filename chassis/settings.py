@@ -39,7 +39,7 @@ class Settings(BaseSettings):
         256 * 1024, ge=1024, description="A record with a larger value is a dead letter, bytes."
     )
     session_timeout_s: float = Field(
-        6, ge=6, description="A worker that Kafka has not heard of for so long loses its partitions."
+        6, ge=1, description="A worker that Kafka has not heard of for so long loses its partitions."
     )
     transaction_idle_timeout_s: float = Field(
         10, gt=0, description="PostgreSQL ends a transaction whose process fell silent for so long (a frozen worker)."

@@ -21,7 +21,7 @@ SELECT customer_id, balance FROM accounts WHERE EXISTS (SELECT FROM operations W
 async def assert_all_is_well(
     house: House, receipts: set[str], returns: set[str] | None = None, *, waiting: int = 0, dead: int = 0
 ) -> None:
-    """Wait until nothing is under way any more, then: each of these receipts and returns was entered once, and so on."""
+    """Wait until nothing is under way any more; then each of these receipts and returns was entered once, and so on."""
     await house.until_drained()
     async with house.database.reading() as tx:
         assert await reconciliation.differences(tx) == []
