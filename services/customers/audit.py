@@ -58,7 +58,7 @@ class AuditLine(BaseModel):
     )
 
 
-def _actor(
+async def _actor(
     kopilka_actor: Annotated[
         str,
         Header(

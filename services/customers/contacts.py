@@ -46,14 +46,19 @@ def changed_fields(before: Customer, after: Customer) -> list[str]:
     return [name for name in TOLD if getattr(before, name) != getattr(after, name)]
 
 
-async def tell(tx: Transaction, before: Customer, who: Actor | str, *, cause: Record | None = None) -> Customer:
-    """Say what has changed since `before`, which was read under the lock that is still held; gives the customer now."""
+async def tell(
+    tx: Transaction, before: Customer, who: Actor | str, *, cause: Record | None = None, again: bool = False
+) -> Customer:
+    """Say what has changed since `before`, which was read under the lock that is still held; gives the customer now.
+
+    With `again` the contact is said even if it is the same: somebody waits for it.
+    """
     after = (await read(tx, [before.id]))[before.id]
     changed = changed_fields(before, after)
     if changed:
         await audit.record(tx, after.id, "changed", who, changed)
         tx.say(CustomerChanged(customer_id=after.id, changed=changed), cause=cause)
-    if contact_of(before) != contact_of(after):
+    if again or contact_of(before) != contact_of(after):
         tx.say(contact_of(after), cause=cause)
     return after
 

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from chassis.hears import Hears
 from chassis.transaction import Transaction
-from contracts.customers import LinkTelegram
+from contracts.customers import LinkTelegram, UnlinkTelegram
 from contracts.messaging import ContactWentBad
 from services.customers import reachability, telegram_links
 
@@ -14,6 +14,11 @@ hears = Hears()
 @hears.many(LinkTelegram)
 async def telegram_chats_shared(commands: Sequence[LinkTelegram], tx: Transaction) -> None:
     await telegram_links.link(tx, commands)
+
+
+@hears.many(UnlinkTelegram)
+async def telegram_chats_given_up(commands: Sequence[UnlinkTelegram], tx: Transaction) -> None:
+    await telegram_links.unlink(tx, commands)
 
 
 @hears.many(ContactWentBad)

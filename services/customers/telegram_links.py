@@ -5,12 +5,13 @@ from datetime import datetime
 from typing import Final
 
 from chassis.transaction import Transaction
-from contracts.customers import LinkTelegram
+from contracts.customers import LinkTelegram, UnlinkTelegram
+from contracts.records import Record
 from services.customers import reachability, registration
 from services.customers.audit import BOT
 from services.customers.claims import claim
 from services.customers.contacts import tell, tell_first
-from services.customers.customer import Customer, read
+from services.customers.customer import Customer, lock, read
 from services.customers.profile_fields import tidy_name
 from services.customers.registration import Registration
 
@@ -31,7 +32,8 @@ async def link(tx: Transaction, commands: Sequence[LinkTelegram]) -> None:
     """Give each chat to the customer with the phone, who is registered if they are new, and take it from a former one.
 
     Telegram vouches for the phone, so that it is taken as it is. The names and the language are for a new customer
-    alone: what a person is called in Telegram does not overwrite what they told at the till.
+    alone: what a person is called in Telegram does not overwrite what they told at the till. The contact is said for
+    every new command, changed or not: the bot waits for it to tell the person that the chat is linked.
     """
     phones = [command.phone for command in commands]
     chats = [command.telegram_chat_id for command in commands]
@@ -39,6 +41,26 @@ async def link(tx: Transaction, commands: Sequence[LinkTelegram]) -> None:
     await tx.sql(LOCK_CONCERNED, phones, chats)
     for command in commands:
         await _link(tx, command)
+
+
+async def unlink(tx: Transaction, commands: Sequence[UnlinkTelegram]) -> None:
+    """Take each chat from its customer, unless they have another by now, or a later word of this one was heard.
+
+    Where the customer has no chat, the word is remembered by its moment: a link that was asked for before it and is
+    heard after it counts less.
+    """
+    customers = dict(await lock(tx, [command.customer_id for command in commands]))
+    for command in commands:
+        customer = customers.get(command.customer_id)
+        said_at = min(tx.heard(command).time, tx.now)
+        if customer is None:
+            tx.refuse(command, "unknown_customer", "customer_id: no customer has had this id")
+        elif (
+            customer.erased_at is None
+            and customer.telegram_chat_id in (None, command.telegram_chat_id)
+            and is_older(customer, said_at)
+        ):
+            customers[customer.id] = await _set_chat(tx, customer, None, said_at, command)
 
 
 async def _link(tx: Transaction, command: LinkTelegram) -> None:
@@ -51,7 +73,7 @@ async def _link(tx: Transaction, command: LinkTelegram) -> None:
     if customer is None:
         await _register(tx, command, said_at)
     elif is_older(customer, said_at):
-        await _set_chat(tx, customer, command.telegram_chat_id, said_at, command)
+        await _set_chat(tx, customer, command.telegram_chat_id, said_at, command, is_answer=True)
 
 
 async def _concerned(tx: Transaction, command: LinkTelegram) -> tuple[Customer | None, Customer | None]:
@@ -64,13 +86,19 @@ async def _concerned(tx: Transaction, command: LinkTelegram) -> tuple[Customer |
 
 
 async def _set_chat(
-    tx: Transaction, customer: Customer, chat_id: int | None, said_at: datetime, command: LinkTelegram
-) -> None:
+    tx: Transaction,
+    customer: Customer,
+    chat_id: int | None,
+    said_at: datetime,
+    command: Record,
+    *,
+    is_answer: bool = False,
+) -> Customer:
     """A new chat may be tried at once; the same one if this is a later word than that it went bad."""
     answers_since = said_at if chat_id == customer.telegram_chat_id else tx.now
     await tx.sql(SET_CHAT, customer.id, chat_id, said_at)
     await reachability.try_again(tx, customer.id, "telegram", answers_since)
-    await tell(tx, customer, BOT, cause=command)
+    return await tell(tx, customer, BOT, cause=command, again=is_answer)
 
 
 async def _register(tx: Transaction, command: LinkTelegram, said_at: datetime) -> None:

@@ -3,10 +3,12 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import pytest
+
 from chassis.database import utc_now
 from chassis.envelope import Heard
 from chassis.ids import new_id
-from contracts.customers import Contact, CustomerChanged, CustomerRegistered, LinkTelegram
+from contracts.customers import Contact, CustomerChanged, CustomerRegistered, LinkTelegram, UnlinkTelegram
 from contracts.messaging import ContactWentBad
 from tests.services.customers.world import (
     EVERY_CUSTOMER,
@@ -31,6 +33,10 @@ def went_bad(customer_id: UUID, channel: str = "telegram", *, since: datetime | 
             {"customer_id": customer_id, "channel": channel, "reason": "bot_blocked", "since": since or utc_now()}
         )
     )
+
+
+def unlink(customer: dict[str, Any], chat_id: int, *, at: datetime | None = None) -> Heard:
+    return came(UnlinkTelegram.model_validate({"customer_id": customer["id"], "telegram_chat_id": chat_id}), at=at)
 
 
 async def test_a_shared_contact_links_the_chat_to_the_customer_with_the_phone(customers: Customers) -> None:
@@ -114,9 +120,65 @@ async def test_a_replayed_link_does_not_take_the_chat_back(customers: Customers)
     assert await customers.everything_said() == said
 
 
+async def test_a_chat_that_is_shared_again_is_answered_with_the_contact(customers: Customers) -> None:
+    customer = await linked(customers)
+
+    await customers.hear(link(PHONE, 100500))
+
+    first, second, third = await customers.said(Contact, customer)
+    assert first.telegram_chat_id is None
+    assert second == third
+    assert len(await customers.said(CustomerChanged, customer)) == 1
+
+
+async def test_a_chat_that_is_given_up_leaves_the_customer(customers: Customers) -> None:
+    customer = await linked(customers)
+    await customers.hear(went_bad(uuid_of(customer), since=minutes_ago(5)))
+
+    await customers.hear(unlink(customer, 100500))
+
+    contact = await customers.contact(customer)
+    assert (contact.telegram_chat_id, contact.unreachable) == (None, [])
+    assert await customers.get(customer) == customer
+
+
+async def test_giving_up_a_former_chat_changes_nothing(customers: Customers) -> None:
+    customer = await linked(customers)
+    await customers.hear(link(PHONE, 2, at=minutes_ago(5)))
+    said = await customers.everything_said()
+
+    await customers.hear(unlink(customer, 100500))
+
+    assert await customers.everything_said() == said
+
+
+@pytest.mark.parametrize("order", [(0, 1), (1, 0)])
+async def test_the_later_of_link_and_unlink_counts_whichever_is_heard_first(
+    customers: Customers, order: tuple[int, int]
+) -> None:
+    customer = await customers.register()
+    words = [link(PHONE, 100500, at=minutes_ago(5)), unlink(customer, 100500, at=minutes_ago(4))]
+
+    for place in order:
+        await customers.hear(words[place])
+    assert (await customers.contact(customer)).telegram_chat_id is None
+
+    words = [unlink(customer, 100500, at=minutes_ago(3)), link(PHONE, 100500, at=minutes_ago(2))]
+    for place in order:
+        await customers.hear(words[place])
+    assert (await customers.contact(customer)).telegram_chat_id == 100500
+
+
 async def test_however_chats_move_replaying_it_all_changes_nothing(customers: Customers) -> None:
     dice = random.Random(7)
-    commands = [link(dice.choice(phones(4)), dice.choice([1, 2, 3]), at=minutes_ago(100 - each)) for each in range(60)]
+    people = [await customers.register(phone) for phone in phones(4)]
+    commands = [
+        link(person["phone"], dice.choice([1, 2, 3]), at=minutes_ago(100 - each))
+        if dice.random() < 0.8
+        else unlink(person, dice.choice([1, 2, 3]), at=minutes_ago(100 - each))
+        for each in range(80)
+        for person in [dice.choice(people)]
+    ]
     for start in range(0, len(commands), 7):
         await customers.hear(*commands[start : start + 7])
     held = [each["telegram_chat_id"] for each in await customers.rows("SELECT telegram_chat_id FROM customers")]

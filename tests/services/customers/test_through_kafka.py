@@ -69,4 +69,4 @@ def content(record: Raw) -> dict[str, object]:
 
 
 def kind(record: Raw) -> str:
-    return dict(record.headers)["ce_type"].decode()
+    return (dict(record.headers)["ce_type"] or b"").decode()
