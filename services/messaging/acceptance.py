@@ -15,8 +15,8 @@ from contracts.fields import Channel, Language
 from contracts.messaging import Button
 from contracts.records import Record
 from services.messaging import facts
-from services.messaging.contacts import Reach, lock_contacts
-from services.messaging.routes import TELEGRAM, Purpose, obstacle, status_of
+from services.messaging.contacts import lock_contacts
+from services.messaging.routes import TELEGRAM, Purpose, Reach, obstacle, status_of
 from services.messaging.texts import Parameters, render
 
 INSERT = """
@@ -82,13 +82,7 @@ def decide(asked: Asked, reach: Reach | None, now: datetime) -> Decision:
         return Decision(None, None, None, "failed", "no_channel" if reach is None else "erased")
     text = render(asked.template, reach.language, asked.parameters)
     channel = TELEGRAM if reach.telegram_chat_id is not None else None
-    hindrance = obstacle(
-        telegram_chat_id=reach.telegram_chat_id,
-        consents=reach.consents,
-        purpose=asked.purpose,
-        expires_at=asked.expires_at,
-        now=now,
-    )
+    hindrance = obstacle(reach, purpose=asked.purpose, expires_at=asked.expires_at, now=now)
     if hindrance is None:
         return Decision(reach.language, text, channel, "accepted", None)
     return Decision(reach.language, text, channel, status_of(hindrance), hindrance)

@@ -63,7 +63,7 @@ class Total(BaseModel):
 def _time_zone(name: str) -> str:
     try:
         ZoneInfo(name)
-    except (OSError, ValueError):
+    except (KeyError, OSError, ValueError):
         raise ValueError("must be an IANA time zone, such as Europe/Moscow") from None
     return name
 

@@ -11,16 +11,18 @@ import sqlalchemy as sa
 from chassis.tracing import traced
 from chassis.transaction import Transaction
 from services.messaging import facts
-from services.messaging.routes import TELEGRAM, Obstacle, obstacle, status_of
+from services.messaging.routes import TELEGRAM, Obstacle, Reach, obstacle, status_of
 
 AHEAD: Final = timedelta(seconds=0.5)
 """How far ahead slots are given out: long enough for a batch, short enough for consent to be fresh."""
 
+WAITING = "SELECT 1 FROM messages WHERE status = 'accepted' LIMIT 1"
+"""Asked first, without a lock: an idle dispatcher writes nothing."""
 PACE = "SELECT free_at, paused_until FROM channels WHERE channel = $1 FOR UPDATE"
 """Held until the commit: dispatchers claim one after the other, and what they send together keeps one pace."""
 DUE = """
 SELECT m.id, m.message_key, m.customer_id, m.template, m.purpose, m.text, m.buttons, m.attempts, m.traceparent,
-       m.accepted_at, m.expires_at, c.telegram_chat_id, c.consents
+       m.accepted_at, m.expires_at, c.language, c.telegram_chat_id, c.consents, c.unreachable, c.erased_at
 FROM messages m JOIN contacts c USING (customer_id)
 WHERE m.status = 'accepted' AND c.telegram_free_at <= $1
   AND NOT EXISTS (
@@ -82,6 +84,8 @@ async def claim(tx: Transaction, pace: Pace, *, most: int) -> tuple[list[Claimed
 
     What may not go any more (expired, consent withdrawn, chat gone) is settled here, in the same transaction.
     """
+    if not await tx.sql(WAITING):
+        return [], False
     (channel,) = await tx.sql(PACE, TELEGRAM)
     first = max(channel.free_at, tx.now)
     slots = min(most, (tx.now + AHEAD - first) // pace.interval + 1)
@@ -92,13 +96,7 @@ async def claim(tx: Transaction, pace: Pace, *, most: int) -> tuple[list[Claimed
     claimed: list[Claimed] = []
     for row in rows:
         slot = first + len(claimed) * pace.interval
-        hindrance = obstacle(
-            telegram_chat_id=row.telegram_chat_id,
-            consents=row.consents,
-            purpose=row.purpose,
-            expires_at=row.expires_at,
-            now=slot,
-        )
+        hindrance = obstacle(Reach.of_row(row), purpose=row.purpose, expires_at=row.expires_at, now=slot)
         if hindrance is None:
             claimed.append(_claimed(row, slot, lease_until))
         else:

@@ -4,15 +4,15 @@ Whoever locks a contact and messages locks the contact first.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from datetime import timedelta
-from typing import Final, cast
+from typing import Final
 from uuid import UUID
 
 from chassis.transaction import Transaction
 from contracts.customers import Contact, ContactErased
-from contracts.fields import Language
+from contracts.fields import Channel
 from services.messaging import facts
+from services.messaging.routes import Reach
 
 STALE: Final = timedelta(minutes=1)
 """Contacts come in order. One that is older than what is known by more than this is a dead letter that was put back
@@ -20,30 +20,32 @@ late: taking it would bring back a withdrawn consent or an erased customer. Cloc
 less."""
 
 KEEP = """
-INSERT INTO contacts (customer_id, language, time_zone, telegram_chat_id, consents, as_of)
-SELECT customer_id, language, time_zone, telegram_chat_id, string_to_array(consents, ' '), as_of
-FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::timestamptz[])
-     AS said (customer_id, language, time_zone, telegram_chat_id, consents, as_of)
+INSERT INTO contacts (customer_id, language, time_zone, telegram_chat_id, consents, unreachable, as_of)
+SELECT customer_id, language, time_zone, telegram_chat_id, string_to_array(consents, ' '),
+       string_to_array(unreachable, ' '), as_of
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::bigint[], $5::text[], $6::text[], $7::timestamptz[])
+     AS said (customer_id, language, time_zone, telegram_chat_id, consents, unreachable, as_of)
 ORDER BY customer_id
 ON CONFLICT (customer_id) DO UPDATE SET
     language = excluded.language,
     time_zone = excluded.time_zone,
     telegram_chat_id = excluded.telegram_chat_id,
     consents = excluded.consents,
+    unreachable = excluded.unreachable,
     as_of = greatest(contacts.as_of, excluded.as_of),
-    telegram_bad_since = CASE WHEN contacts.telegram_chat_id = excluded.telegram_chat_id
-                         THEN contacts.telegram_bad_since END,
+    telegram_bad_since = CASE WHEN 'telegram' = ANY (excluded.unreachable) THEN contacts.telegram_bad_since END,
     erased_at = NULL
-WHERE contacts.as_of <= excluded.as_of + $7::interval
+WHERE contacts.as_of <= excluded.as_of + $8::interval
 """
 ERASE = """
-INSERT INTO contacts (customer_id, language, time_zone, consents, as_of, erased_at)
-VALUES ($1, 'en', 'UTC', '{}', $2, $3)
+INSERT INTO contacts (customer_id, language, time_zone, consents, unreachable, as_of, erased_at)
+VALUES ($1, 'en', 'UTC', '{}', '{}', $2, $3)
 ON CONFLICT (customer_id) DO UPDATE SET
     language = excluded.language,
     time_zone = excluded.time_zone,
     telegram_chat_id = NULL,
     consents = excluded.consents,
+    unreachable = excluded.unreachable,
     as_of = greatest(contacts.as_of, excluded.as_of),
     telegram_bad_since = NULL,
     erased_at = excluded.erased_at
@@ -57,21 +59,11 @@ RETURNING id, message_key, customer_id, template, channel
 """
 FORGET_TEXTS = "UPDATE messages SET text = NULL, buttons = '[]' WHERE customer_id = $1 AND text IS NOT NULL"
 LOCK = """
-SELECT customer_id, language, telegram_chat_id, consents, erased_at FROM contacts
+SELECT customer_id, language, telegram_chat_id, consents, unreachable, erased_at FROM contacts
 WHERE customer_id = ANY ($1::uuid[])
 ORDER BY customer_id
 FOR NO KEY UPDATE
 """
-
-
-@dataclass(frozen=True, slots=True)
-class Reach:
-    """How a customer can be reached."""
-
-    language: Language
-    telegram_chat_id: int | None
-    consents: Sequence[str]
-    is_erased: bool
 
 
 async def keep_contacts(tx: Transaction, contacts: Sequence[Contact]) -> None:
@@ -84,7 +76,8 @@ async def keep_contacts(tx: Transaction, contacts: Sequence[Contact]) -> None:
         [contact.language for contact in kept],
         [contact.time_zone for contact in kept],
         [contact.telegram_chat_id for contact in kept],
-        [" ".join(sorted({consent.channel for consent in contact.consents})) for contact in kept],
+        [_names(consent.channel for consent in contact.consents) for contact in kept],
+        [_names(contact.unreachable) for contact in kept],
         [tx.heard(contact).time for contact in kept],
         STALE,
     )
@@ -101,9 +94,9 @@ async def erase_contact(tx: Transaction, erased: ContactErased) -> None:
 
 async def lock_contacts(tx: Transaction, customer_ids: Iterable[UUID]) -> Mapping[UUID, Reach]:
     """The contacts of those customers that are known, locked in one order."""
-    return {
-        row.customer_id: Reach(
-            cast(Language, row.language), row.telegram_chat_id, row.consents, row.erased_at is not None
-        )
-        for row in await tx.sql(LOCK, sorted(set(customer_ids)))
-    }
+    return {row.customer_id: Reach.of_row(row) for row in await tx.sql(LOCK, sorted(set(customer_ids)))}
+
+
+def _names(channels: Iterable[Channel]) -> str:
+    """An array of channels as one text: `unnest` takes no arrays of arrays of different lengths."""
+    return " ".join(sorted(set(channels)))

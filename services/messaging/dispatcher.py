@@ -9,7 +9,7 @@ import contextlib
 import time
 from collections.abc import Coroutine, Mapping
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 import structlog
 from prometheus_client import Counter, Histogram
@@ -34,7 +34,9 @@ from services.messaging.outcomes import (
 )
 from services.messaging.routes import TELEGRAM
 from services.messaging.settings import MessagingSettings, messaging_settings
-from services.messaging.telegram import Telegram
+
+if TYPE_CHECKING:
+    from services.messaging.telegram import Telegram
 
 log = structlog.get_logger()
 
@@ -66,14 +68,21 @@ wait_s = Histogram(
 async def dispatch(database: Database, stop: asyncio.Event) -> None:
     """The service's companion: a dispatcher by the settings of this process."""
     rules = messaging_settings()
-    async with Telegram(rules.bot_api, rules.bot_token, timeout_s=rules.telegram_timeout_s) as telegram:
+    async with await asyncio.to_thread(_telegram, rules) as telegram:
         await Dispatcher(database, telegram, rules).run(stop)
+
+
+def _telegram(rules: MessagingSettings) -> "Telegram":
+    """Imported here, beside the event loop: aiogram takes seconds, and a worker that is silent so long is replaced."""
+    from services.messaging.telegram import Telegram  # noqa: PLC0415
+
+    return Telegram(rules.bot_api, rules.bot_token, timeout_s=rules.telegram_timeout_s)
 
 
 class Dispatcher:
     """Sends by one bot what is due. Woken by every commit of this process that says something; looks by itself too."""
 
-    def __init__(self, database: Database, telegram: Telegram, rules: MessagingSettings) -> None:
+    def __init__(self, database: Database, telegram: "Telegram", rules: MessagingSettings) -> None:
         self.database = database
         self.telegram = telegram
         self.rules = rules
@@ -81,6 +90,7 @@ class Dispatcher:
             interval=timedelta(seconds=1 / rules.telegram_messages_per_s),
             lease=timedelta(seconds=rules.telegram_lease_s),
         )
+        self._stop = asyncio.Event()
         self._awake = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
         self._recording = asyncio.Semaphore(RECORDING_MAX)
@@ -160,7 +170,6 @@ class Dispatcher:
         now_s = time.monotonic()
         if self._stop.is_set() or now_s < self._held_until or now_s >= message.lease_until.timestamp() + offset_s:
             return Held()
-        failpoint("before_send")
         outcome = await self.telegram.send(message.chat_id, message.text, message.buttons)
         if isinstance(outcome, NotSent | Unknown):
             self._held_until = time.monotonic() + PAUSE_FIRST_S

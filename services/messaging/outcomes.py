@@ -57,7 +57,7 @@ class Held:
 
 Outcome = Sent | Refused | Throttled | NotSent | Unknown | Held
 
-LOCK_CONTACT = "SELECT FROM contacts WHERE customer_id = $1 FOR NO KEY UPDATE"
+LOCK_CONTACT = "SELECT 1 FROM contacts WHERE customer_id = $1 FOR NO KEY UPDATE"
 SETTLE = """
 UPDATE messages SET status = $3, reason = $4, provider_message_id = $5, cost_micros = $6, cost_currency = $7,
                     settled_at = $8, lease_until = NULL

@@ -1,30 +1,44 @@
 """Which way a message may go, and why not: the one place where consent is decided."""
 
 from collections.abc import Collection
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Literal
+from typing import Any, Final, Literal, Self
 
-from contracts.fields import Channel
+import sqlalchemy as sa
+
+from contracts.fields import Channel, Language
 
 TELEGRAM: Final[Channel] = "telegram"
 Purpose = Literal["service", "advertising"]
-Obstacle = Literal["expired", "no_channel", "no_consent"]
+Obstacle = Literal["expired", "no_channel", "unreachable", "no_consent"]
 
 
-def obstacle(
-    *,
-    telegram_chat_id: int | None,
-    consents: Collection[str],
-    purpose: Purpose,
-    expires_at: datetime | None,
-    now: datetime,
-) -> Obstacle | None:
+@dataclass(frozen=True, slots=True)
+class Reach:
+    """How a customer can be reached: a row of `contacts`."""
+
+    language: Language
+    telegram_chat_id: int | None
+    consents: Collection[str]
+    unreachable: Collection[str]
+    is_erased: bool
+
+    @classmethod
+    def of_row(cls, row: sa.Row[Any]) -> Self:
+        """Of a row that has those columns."""
+        return cls(row.language, row.telegram_chat_id, row.consents, row.unreachable, row.erased_at is not None)
+
+
+def obstacle(reach: Reach | None, *, purpose: Purpose, expires_at: datetime | None, now: datetime) -> Obstacle | None:
     """Why the message may not go by Telegram now; None where it may. No advertising goes without recorded consent."""
     if expires_at is not None and expires_at <= now:
         return "expired"
-    if telegram_chat_id is None:
+    if reach is None or reach.telegram_chat_id is None:
         return "no_channel"
-    if purpose != "service" and TELEGRAM not in consents:
+    if TELEGRAM in reach.unreachable:
+        return "unreachable"
+    if purpose != "service" and TELEGRAM not in reach.consents:
         return "no_consent"
     return None
 

@@ -22,24 +22,19 @@ async def send_again(tx: Transaction, message_id: UUID) -> None:
     """Put a failed or unknown message back to its old turn.
 
     Raises `Problem` 404 message_not_found; 409 message_not_settled, message_already_sent, text_erased, and where it
-    would fail at once: message_expired, no_channel, no_consent.
+    would fail at once: message_expired, no_channel, unreachable, no_consent.
     """
     customer_id = (await _find(tx, sa.select(messages.c.customer_id), message_id)).customer_id
     reach = (await lock_contacts(tx, [customer_id])).get(customer_id)
     message = await _find(tx, sa.select(messages).with_for_update(), message_id)
     _refuse_unfit(message)
-    hindrance = obstacle(
-        telegram_chat_id=None if reach is None else reach.telegram_chat_id,
-        consents=() if reach is None else reach.consents,
-        purpose=message.purpose,
-        expires_at=message.expires_at,
-        now=tx.now,
-    )
-    match hindrance:
+    match obstacle(reach, purpose=message.purpose, expires_at=message.expires_at, now=tx.now):
         case "expired":
             raise Problem(409, "message_expired", "The message expired; what it says is no longer true.")
         case "no_channel":
             raise Problem(409, "no_channel", "The customer has no channel that the message could be sent on.")
+        case "unreachable":
+            raise Problem(409, "unreachable", "The customer cannot be reached on this channel any more.")
         case "no_consent":
             raise Problem(409, "no_consent", "The customer does not allow advertising on this channel.")
     await tx.sql(AGAIN, message_id, TELEGRAM)

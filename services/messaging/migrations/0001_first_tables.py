@@ -27,6 +27,7 @@ def _contacts() -> None:
         sa.Column("time_zone", sa.Text, nullable=False),
         sa.Column("telegram_chat_id", sa.BigInteger),
         sa.Column("consents", ARRAY(sa.Text), nullable=False),
+        sa.Column("unreachable", ARRAY(sa.Text), nullable=False),
         sa.Column("as_of", sa.DateTime(timezone=True), nullable=False),
         sa.Column("telegram_free_at", sa.DateTime(timezone=True), nullable=False, server_default="epoch"),
         sa.Column("telegram_bad_since", sa.DateTime(timezone=True)),
@@ -76,6 +77,7 @@ def _messages() -> None:
         ),
         comment="Every message to a customer, in order of `turn`; an erased customer's have no text.",
     )
+    op.execute("ALTER TABLE messages SET (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.02)")
     op.create_index("messages_customer_id_id_idx", "messages", ["customer_id", "id"])
     op.create_index("messages_status_id_idx", "messages", ["status", "id"])
     op.create_index("messages_accepted_at_idx", "messages", ["accepted_at"], postgresql_using="brin")

@@ -1,4 +1,4 @@
-"""A small real HTTP server that speaks `sendMessage`, and answers it as a test wants: also wrongly, late or not at all."""
+"""A small real HTTP server that speaks `sendMessage` and answers as a test wants: wrongly, late, or not at all."""
 
 import asyncio
 import contextlib
@@ -10,8 +10,6 @@ from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
-
-REASONS = {200: "OK", 302: "Found", 400: "Bad Request", 401: "Unauthorized", 403: "Forbidden", 404: "Not Found"}
 
 
 @dataclass(frozen=True)
@@ -88,7 +86,7 @@ class BotApi:
     async def _answer(self, answer: Answer, request: Request, writer: asyncio.StreamWriter) -> bool:
         body = self._message(request) if answer.body is None else answer.body
         content = (body if isinstance(body, str) else json.dumps(body)).encode()
-        head = f"HTTP/1.1 {answer.status} {REASONS.get(answer.status, 'Trouble')}\r\nContent-Length: {len(content)}\r\n\r\n"
+        head = f"HTTP/1.1 {answer.status} Answer\r\nContent-Length: {len(content)}\r\n\r\n"
         whole = head.encode() + content
         writer.write(whole[: answer.cut_after])
         if answer.cut_after is not None:

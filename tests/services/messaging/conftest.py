@@ -16,6 +16,9 @@ from tests.services.messaging.bot_api import BotApi, bot_api
 from tests.services.messaging.world import Messaging, Open
 
 KEPT = ("channels", "tariffs")
+NO_TROUBLE = """
+UPDATE channels SET free_at = DEFAULT, paused_until = DEFAULT, troubles = 0, throttled_customer_id = NULL
+"""
 
 
 @pytest.fixture(scope="module")
@@ -45,13 +48,9 @@ async def open_messaging(migrated: Settings) -> AsyncIterator[Open]:
 
     yield open_one
     async with open_one().database.engine.begin() as connection:
-        await connection.execute(sa.text(f"TRUNCATE {', '.join(set(metadata.tables) - set(KEPT))}"))
-        await connection.execute(
-            sa.text(
-                "UPDATE channels SET free_at = DEFAULT, paused_until = DEFAULT, troubles = 0, "
-                "throttled_customer_id = NULL"
-            )
-        )
+        for table in set(metadata.tables) - set(KEPT):
+            await connection.execute(sa.text(f"DELETE FROM {table}"))
+        await connection.execute(sa.text(NO_TROUBLE))
     for each in opened:
         await each.close()
 

@@ -7,13 +7,14 @@ import pytest
 from chassis.ids import new_id
 from chassis.migrations import differences
 from contracts.messaging import MessageAccepted, MessageFailed
+from tests.off_the_bus import came
 from tests.services.messaging.world import (
     TRACE,
     Messaging,
     Open,
     accrued,
     asked,
-    came,
+    chat_of,
     contact,
     erased,
     returned,
@@ -164,6 +165,20 @@ async def test_consent_for_another_channel_is_none_for_this_one(messaging: Messa
     await messaging.hears(asked(customer, purpose="advertising"))
 
     assert (await messaging.message(customer.customer_id)).reason == "no_consent"
+
+
+async def test_a_customer_whose_channel_is_dead_is_not_written_to_until_it_lives_again(messaging: Messaging) -> None:
+    anna = await messaging.customer()
+    chat = chat_of(anna)
+
+    await messaging.hears(contact(anna.customer_id, chat=chat, reachable=False))
+    await messaging.hears(accrued(anna))
+    await messaging.hears(contact(anna.customer_id, chat=chat, reachable=True))
+    await messaging.hears(accrued(anna))
+
+    first, second = await messaging.messages(anna.customer_id)
+    assert (first.status, first.reason) == ("failed", "unreachable")
+    assert second.status == "accepted"
 
 
 async def test_a_message_that_came_too_late_is_expired_at_once(messaging: Messaging) -> None:

@@ -87,9 +87,7 @@ def test_a_purchase_is_told_in_the_customers_language_with_its_plural_forms(
         ("ru", 5, "cancellation", "−5 баллов за отмену покупки на 1_140_₽ в магазине 367; на счёте 204"),
     ],
 )
-def test_a_return_and_a_cancellation_are_told_as_such(
-    language: Language, points: int, cause: str, text: str
-) -> None:
+def test_a_return_and_a_cancellation_are_told_as_such(language: Language, points: int, cause: str, text: str) -> None:
     parameters = parameters_of("points_returned", {**PURCHASE, "points": points, "cause": cause})
 
     assert render("points_returned", language, parameters) == text.replace("_", NBSP)

@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,18 +11,18 @@ from uuid import UUID
 from chassis.database import Database
 from chassis.dead_letters import Cap
 from chassis.delivery import Delivery
-from chassis.envelope import Heard, Raw, decode, encode, unpack_headers
 from chassis.ids import new_id
 from chassis.settings import Settings
 from contracts.customers import Consent, Contact, ContactErased
 from contracts.loyalty import PointsAccrued, PointsReturned
 from contracts.messaging import SendMessage
-from contracts.records import BY_TYPE, Record
+from contracts.records import Record
 from services.messaging.dispatcher import Dispatcher
 from services.messaging.handlers import hears
 from services.messaging.settings import MessagingSettings
 from services.messaging.telegram import Telegram
 from tests.harness import until
+from tests.off_the_bus import came, said
 from tests.services.messaging.bot_api import BotApi
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -37,7 +37,6 @@ FAST = {
 }
 """Settings without Telegram's pace, which a test asks for where it is about it."""
 
-_offsets = itertools.count(1)
 _chat_ids = itertools.count(1000)
 
 
@@ -51,7 +50,8 @@ class Messaging:
 
     async def hears(self, *records: Record, time: datetime | None = None) -> None:
         """One batch; each record is an event of its own, even where the same was heard before."""
-        await self.delivery.deliver([came(record, time or datetime.now(UTC) + self.ahead) for record in records])
+        at = time or datetime.now(UTC) + self.ahead
+        await self.delivery.deliver([came(record, at, traceparent=TRACE) for record in records])
 
     async def customer(self, *, language: str = "ru", advertising: bool = False, chat: bool = True) -> Contact:
         """A customer who is known from now on."""
@@ -63,7 +63,7 @@ class Messaging:
     async def dispatching(self, api: BotApi | str, **rules: float | str) -> AsyncIterator[Dispatcher]:
         """A dispatcher beside the worker, until the end of the block; stopped cleanly."""
         url = api if isinstance(api, str) else api.url
-        told = MessagingSettings.model_construct(**{**FAST, "telegram_api": url, **rules})
+        told = MessagingSettings().model_copy(update={**FAST, "telegram_api": url, **rules})
         stop = asyncio.Event()
         async with Telegram(url, TOKEN, timeout_s=told.telegram_timeout_s) as telegram:
             dispatcher = Dispatcher(self.database, telegram, told)
@@ -88,7 +88,7 @@ class Messaging:
         (row,) = await self.messages(customer_id)
         return row
 
-    async def until(self, is_so: Callable[[Sequence[Any]], bool], *, what: str, within_s: float = 20) -> None:
+    async def until(self, is_so: Callable[[Sequence[Any]], bool], *, what: str, within_s: float = 60) -> None:
         """Wait for something to be so of the messages."""
 
         async def so() -> bool:
@@ -96,7 +96,7 @@ class Messaging:
 
         await until(so, what=what, within_s=within_s)
 
-    async def until_status(self, status: str, *, within_s: float = 20) -> None:
+    async def until_status(self, status: str, *, within_s: float = 60) -> None:
         """Wait until there are messages and each has that status."""
 
         def all_have_it(messages: Sequence[Any]) -> bool:
@@ -106,7 +106,7 @@ class Messaging:
 
     async def said(self) -> list[Record]:
         """Everything that was ever said, oldest first: no relay takes it away."""
-        return [decoded(row) for row in await self.outbox() if not row.topic.endswith(".dlq")]
+        return [said(row) for row in await self.outbox() if not row.topic.endswith(".dlq")]
 
     async def said_of(self, customer_id: UUID) -> list[str]:
         """The kinds of what was said of a customer's messages, oldest first."""
@@ -125,28 +125,15 @@ class Messaging:
 
 
 Open = Callable[[], Messaging]
-Wait = Callable[[], Awaitable[None]]
-
-
-def came(record: Record, time: datetime, *, event_id: UUID | None = None) -> Heard:
-    """The record as it comes off its topic."""
-    headers, value = encode(record, event_id=event_id or new_id(), source="/test", time=time, traceparent=TRACE)
-    raw = Raw(record.topic, 0, next(_offsets), int(time.timestamp() * 1000), record.key.encode(), value, headers)
-    heard = decode(raw, BY_TYPE, value_max_bytes=1_000_000)
-    assert heard is not None
-    return heard
-
-
-def decoded(row: Any) -> Record:
-    heard = decode(
-        Raw(row.topic, 0, row.id, 0, row.key, row.value, unpack_headers(row.headers)), BY_TYPE, value_max_bytes=1_000_000
-    )
-    assert heard is not None
-    return heard.record
 
 
 def contact(
-    customer_id: UUID, *, language: str = "ru", advertising: bool = False, chat: bool | int = True
+    customer_id: UUID,
+    *,
+    language: str = "ru",
+    advertising: bool = False,
+    chat: bool | int = True,
+    reachable: bool = True,
 ) -> Contact:
     chat_id = (next(_chat_ids) if chat is True else chat) or None
     consents = [Consent(channel="telegram", given_at=datetime(2025, 11, 2, tzinfo=UTC))] if advertising else []
@@ -158,6 +145,7 @@ def contact(
             "telegram_chat_id": chat_id,
             "language": language,
             "consents": consents,
+            "unreachable": [] if reachable else ["telegram"],
         }
     )
 
