@@ -27,7 +27,7 @@ SOURCE_MAX_CHARS: Final = 200
 DETAIL_MAX_CHARS: Final = 1000
 
 
-@dataclass(slots=True, frozen=True)
+@dataclass(slots=True)
 class Raw:
     """A record as it came off the bus."""
 
@@ -40,7 +40,7 @@ class Raw:
     headers: Headers
 
 
-@dataclass(slots=True, frozen=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Heard:
     """A record that was understood: its CloudEvents attributes and the contract's model."""
 

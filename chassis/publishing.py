@@ -2,25 +2,22 @@
 
 import asyncio
 import contextlib
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from types import TracebackType
-from typing import Any, Final, NamedTuple, Self
+from typing import Final, NamedTuple, Self
 from uuid import UUID
 
-from aiokafka import AIOKafkaProducer, TopicPartition
-from aiokafka.errors import UnknownTopicOrPartitionError
-from aiokafka.partitioner import DefaultPartitioner
+from aiokafka import AIOKafkaProducer
 
-from chassis import envelope
+from chassis import envelope, record_batches
 from chassis.envelope import encode
 from chassis.outbox import Word
+from chassis.record_batches import NoSuchTopic
 from chassis.retrying import trying
 from chassis.tracing import current_traceparent
 from contracts.records import Record
 
-BATCH_MAX_BYTES: Final = 256 * 1024
 RECORD_MAX_BYTES: Final = envelope.RECORD_MAX_BYTES
 REQUEST_TIMEOUT_MS: Final = 10_000
 CLOSE_TIMEOUT_S: Final = 3
@@ -67,7 +64,6 @@ class Publisher:
         self._awake = asyncio.Event()
         self._producer: AIOKafkaProducer | None = None
         self._sending: asyncio.Task[None] | None = None
-        self._partition_of = DefaultPartitioner()
 
     async def __aenter__(self) -> Self:
         self._sending = asyncio.create_task(self._keep_sending())
@@ -141,10 +137,10 @@ class Publisher:
                 done.set_exception(failure)
 
     async def _send(self, words: Sequence[Word]) -> None:
-        producer = await self._opened()
-        async with asyncio.TaskGroup() as sending:
-            for partition, mine in (await self._by_partition(producer, words)).items():
-                sending.create_task(self._send_in_order(producer, partition, mine))
+        try:
+            await record_batches.send(await self._opened(), words)
+        except NoSuchTopic as error:
+            raise NotPublished(str(error)) from None
 
     async def _opened(self) -> AIOKafkaProducer:
         """The producer; the first time, or after a failure, a new one, once Kafka answers."""
@@ -160,7 +156,7 @@ class Publisher:
             client_id=self.client_id,
             acks="all",
             enable_idempotence=True,
-            max_batch_size=BATCH_MAX_BYTES,
+            max_batch_size=record_batches.BATCH_MAX_BYTES,
             request_timeout_ms=REQUEST_TIMEOUT_MS,
         )
         try:
@@ -169,34 +165,6 @@ class Publisher:
             await producer.stop()
             raise
         return producer
-
-    async def _by_partition(
-        self, producer: AIOKafkaProducer, words: Sequence[Word]
-    ) -> dict[TopicPartition, list[Word]]:
-        """The words of each partition in their order; a key goes where Kafka's own default partitioner puts it."""
-        partitions: dict[str, list[int]] = {}
-        for topic in {word.topic for word in words}:
-            try:
-                partitions[topic] = sorted(await producer.partitions_for(topic))
-            except UnknownTopicOrPartitionError:
-                raise NotPublished(f"{topic}: there is no such topic; provision it first") from None
-        grouped: dict[TopicPartition, list[Word]] = defaultdict(list)
-        for word in words:
-            available = partitions[word.topic]
-            grouped[TopicPartition(word.topic, self._partition_of(word.key, available, available))].append(word)
-        return grouped
-
-    async def _send_in_order(
-        self, producer: AIOKafkaProducer, partition: TopicPartition, words: Sequence[Word]
-    ) -> None:
-        """Whole record batches, one after the other: a tenth of the cost of single sends."""
-        batch = producer.create_batch()
-        for word in words:
-            if not _appended(batch, word):
-                await (await producer.send_batch(batch, partition.topic, partition=partition.partition))
-                batch = producer.create_batch()
-                _appended(batch, word)
-        await (await producer.send_batch(batch, partition.topic, partition=partition.partition))
 
     async def _drop_producer(self) -> None:
         """Close the producer; one with unsent records would wait for Kafka for ever and is given CLOSE_TIMEOUT_S."""
@@ -211,14 +179,6 @@ class Publisher:
             await asyncio.wait_for(producer.client.close(), CLOSE_TIMEOUT_S)
 
 
-def _appended(batch: Any, word: Word) -> bool:
-    """False where the batch is full; an empty batch takes any record."""
-    appended = batch.append(timestamp=None, key=word.key, value=word.value, headers=list(word.headers))
-    return appended is not None
-
-
 def _told(error: BaseException) -> str:
-    """What to tell of a failure; the first one of a group says it all."""
-    while isinstance(error, BaseExceptionGroup):
-        error = error.exceptions[0]
+    """What to tell of a failure."""
     return str(error) if isinstance(error, NotPublished) else f"Kafka refused it: {error!r}"

@@ -11,7 +11,7 @@ See docs/decisions for the alternatives that were weighed.
 import asyncio
 import contextlib
 import time
-from collections import defaultdict
+from collections import Counter
 from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
@@ -22,14 +22,14 @@ import structlog
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import KafkaError
-from aiokafka.partitioner import DefaultPartitioner
 from aiokafka.structs import OffsetAndMetadata
 
-from chassis import metrics
+from chassis import metrics, record_batches
 from chassis.database import Database
 from chassis.envelope import unpack_headers
 from chassis.failpoints import failpoint
 from chassis.ids import new_id
+from chassis.outbox import Word
 from chassis.retrying import trying
 from chassis.settings import Settings
 
@@ -47,7 +47,6 @@ ON CONFLICT (singleton) DO UPDATE SET token = excluded.token, ids = excluded.ids
 """
 CHANNEL = "outbox"
 ROUND_MAX_BYTES = 16 * 1024 * 1024
-BATCH_MAX_BYTES = 512 * 1024
 TRANSACTION_TIMEOUT_MS = 10_000
 TOKEN_PARTITION = TopicPartition("customers.events", 0)
 """Any partition that is always there: the token is the metadata of an offset of it, of the relay's own group."""
@@ -66,7 +65,6 @@ class Relay:
         self.settings = settings
         self.leads = False
         self._awake = asyncio.Event()
-        self._partition_of = DefaultPartitioner()
 
     @property
     def group(self) -> str:
@@ -138,45 +136,13 @@ class Relay:
     async def _send(self, producer: AIOKafkaProducer, rows: Sequence[Row], token: UUID) -> None:
         """One Kafka transaction: all the rows and the token, or nothing."""
         async with producer.transaction():
-            delivered = []
-            for partition, mine in (await self._by_partition(producer, rows)).items():
-                delivered += [await each for each in self._batches(producer, partition, mine)]
-            await asyncio.gather(*delivered)
+            await record_batches.send(
+                producer, [Word(row["topic"], row["key"], unpack_headers(row["headers"]), row["value"]) for row in rows]
+            )
             await producer.send_offsets_to_transaction({TOKEN_PARTITION: OffsetAndMetadata(0, token.hex)}, self.group)
             failpoint("before_publish_commit")
-        for row in rows:
-            metrics.published.labels(self.service, row["topic"]).inc()
-
-    async def _by_partition(self, producer: AIOKafkaProducer, rows: Sequence[Row]) -> dict[TopicPartition, list[Row]]:
-        """The rows of each partition in their order; a key goes where Kafka's default partitioner puts it."""
-        partitions: dict[str, list[int]] = {}
-        for topic in {row["topic"] for row in rows}:
-            partitions[topic] = sorted(await producer.partitions_for(topic))
-        grouped: dict[TopicPartition, list[Row]] = defaultdict(list)
-        for row in rows:
-            available = partitions[row["topic"]]
-            grouped[TopicPartition(row["topic"], self._partition_of(row["key"], available, available))].append(row)
-        return grouped
-
-    def _batches(self, producer: AIOKafkaProducer, partition: TopicPartition, rows: Sequence[Row]) -> Any:
-        """Hand the rows over in record batches, a tenth of the cost of single sends; one is full at BATCH_MAX_BYTES."""
-        batch = producer.create_batch()
-        for row in rows:
-            if not self._append(batch, row):
-                yield producer.send_batch(batch, partition.topic, partition=partition.partition)
-                batch = producer.create_batch()
-                if not self._append(batch, row):
-                    raise ValueError(f"outbox row {row['id']} does not fit into a record batch")
-        yield producer.send_batch(batch, partition.topic, partition=partition.partition)
-
-    def _append(self, batch: Any, row: Row) -> bool:
-        appended = batch.append(
-            timestamp=int(row["said_at"].timestamp() * 1000),
-            key=row["key"],
-            value=row["value"],
-            headers=list(unpack_headers(row["headers"])),
-        )
-        return appended is not None
+        for topic, count in Counter(row["topic"] for row in rows).items():
+            metrics.published.labels(self.service, topic).inc(count)
 
     async def _resolve_last_round(self, session: asyncpg.Connection) -> None:
         """Finish what a predecessor began: with its token known to Kafka its round is there whole, else not at all."""
@@ -230,7 +196,7 @@ class Relay:
             client_id=f"kopilka-{self.service}-relay",
             transactional_id=f"kopilka.{self.service}.relay",
             transaction_timeout_ms=TRANSACTION_TIMEOUT_MS,
-            max_batch_size=BATCH_MAX_BYTES,
+            max_batch_size=record_batches.BATCH_MAX_BYTES,
             request_timeout_ms=TRANSACTION_TIMEOUT_MS,
         )
         await producer.start()
