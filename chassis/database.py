@@ -51,6 +51,7 @@ class Database:
             pool_size=BATCH_CONNECTIONS if for_batches else settings.database_pool_size,
             max_overflow=0,
             pool_timeout=30,
+            hide_parameters=True,
             connect_args={
                 "timeout": 10,
                 "server_settings": self._session(settings) | (BATCH_PLANS if for_batches else {}),

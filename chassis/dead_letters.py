@@ -8,7 +8,7 @@ from chassis.envelope import Headers, Raw, Unprocessable, pack_headers
 from chassis.ids import new_id
 from chassis.outbox import Word
 from chassis.transaction import Transaction
-from contracts.topics import DEAD_LETTER_MAX_BYTES, dead_letter_topic
+from contracts.topics import DEAD_LETTER_MAX_BYTES, TOPICS, dead_letter_topic
 
 KEEP = """
 INSERT INTO dead_letters (id, topic, partition, "offset", timestamp_ms, key, headers, value, reason, detail, died_at)
@@ -19,7 +19,10 @@ RETURNING id
 """
 RECENT = "SELECT count(*) FROM dead_letters WHERE died_at > $1"
 FORGET = """
-DELETE FROM dead_letters WHERE id = ANY (ARRAY(SELECT id FROM dead_letters WHERE died_at < $1 LIMIT $2))
+DELETE FROM dead_letters WHERE id = ANY (ARRAY(
+    SELECT id FROM dead_letters JOIN unnest($1::text[], $2::timestamptz[]) AS kept (topic, since) USING (topic)
+    WHERE died_at < since LIMIT $3
+))
 """
 
 
@@ -70,9 +73,11 @@ async def bury(tx: Transaction, letters: Sequence[DeadLetter], *, group: str, ca
             tx.say_raw(*_copy(letter, group))
 
 
-async def forget(tx: Transaction, *, keep: timedelta, most: int = 1000) -> bool:
-    """Forget old dead letters, a bounded number at a time; True where more may be left."""
-    result = await tx.connection.exec_driver_sql(FORGET, (tx.now - keep, most))
+async def forget(tx: Transaction, *, most: int = 1000) -> bool:
+    """Forget those that their dead-letter topics no longer keep, personal ones first; True where more are left."""
+    kept_ms = {topic: dead_letter_topic(topic, tx.service).retention_ms or 0 for topic in TOPICS}
+    since = [tx.now - timedelta(milliseconds=each) for each in kept_ms.values()]
+    result = await tx.connection.exec_driver_sql(FORGET, (list(kept_ms), since, most))
     return result.rowcount == most
 
 

@@ -41,7 +41,6 @@ def job(*, every: timedelta) -> Callable[[Piece], Job]:
 
 def housekeeping(settings: Settings) -> list[Job]:
     """The jobs that every service has: forgetting what is remembered for long enough."""
-    dead_letters_keep = timedelta(days=settings.inbox_keep_days)
 
     async def forget_event_ids(tx: Transaction) -> bool:
         return await inbox.forget(tx, before=tx.now - timedelta(days=settings.inbox_keep_days))
@@ -50,7 +49,7 @@ def housekeeping(settings: Settings) -> list[Job]:
         return await idempotency.forget(tx, before=tx.now - timedelta(hours=settings.idempotency_keep_hours))
 
     async def forget_dead_letters(tx: Transaction) -> bool:
-        return await dead_letters.forget(tx, keep=dead_letters_keep)
+        return await dead_letters.forget(tx)
 
     hourly = timedelta(hours=1)
     return [Job(forget_event_ids, hourly), Job(forget_answers, hourly), Job(forget_dead_letters, hourly)]

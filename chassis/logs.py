@@ -4,9 +4,10 @@ import logging
 import sys
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import EventDict, Processor, WrappedLogger
 
 from chassis.settings import Settings
+from chassis.tracebacks import without_messages
 
 
 def configure_logs(service: str, settings: Settings) -> None:
@@ -15,7 +16,7 @@ def configure_logs(service: str, settings: Settings) -> None:
         structlog.contextvars.merge_contextvars,
         structlog.stdlib.add_log_level,
         structlog.processors.TimeStamper(fmt="iso", utc=True),
-        structlog.processors.format_exc_info,
+        _say_failure,
     ]
     render = (
         structlog.processors.JSONRenderer(ensure_ascii=False)
@@ -41,3 +42,12 @@ def configure_logs(service: str, settings: Settings) -> None:
     for noisy in ("aiokafka", "uvicorn", "aiogram", "httpx", "alembic", "asyncio"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, root.level))
     structlog.contextvars.bind_contextvars(service=service)
+
+
+def _say_failure(_: WrappedLogger, __: str, event: EventDict) -> EventDict:
+    """An exception as names and places: its message may quote values, and so people."""
+    told = event.pop("exc_info", None)
+    error = told if isinstance(told, BaseException) else (sys.exc_info() if told is True else told or (None, None))[1]
+    if error is not None:
+        event["failure"] = without_messages(error)
+    return event
