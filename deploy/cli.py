@@ -165,7 +165,7 @@ def customer(
 
 def _keep_libraries_quiet() -> None:
     """What they have to say of a server that is away is said by the command itself."""
-    logging.lastResort = None
+    logging.getLogger().addHandler(logging.NullHandler())
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.ERROR))
 
 

@@ -20,11 +20,9 @@ def service_programs(settings: RunSettings, *, sandbox: bool) -> list[Program]:
     ]
 
 
-def migration_programs(settings: RunSettings) -> list[Program]:
-    """Bring each service's database up to date; each ends by itself."""
-    return [
-        Program(f"{service}-migrate", (f"services.{service}", "migrate"), _of_all(settings)) for service in SERVICES
-    ]
+def migration_program(settings: RunSettings) -> Program:
+    """Brings the databases of all services up to date and ends."""
+    return Program("migrate", ("deploy.migrate",), _of_all(settings))
 
 
 def sandbox_programs(settings: RunSettings, *, rate: float, speed: float) -> list[Program]:

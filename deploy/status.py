@@ -73,7 +73,8 @@ class Watch:
 
     def __init__(self, settings: RunSettings) -> None:
         self._settings = settings
-        self._http = httpx.AsyncClient(timeout=TIMEOUT_S)
+        # A connection that is kept may have been closed by the service in the meantime, which is no news of its health.
+        self._http = httpx.AsyncClient(timeout=TIMEOUT_S, limits=httpx.Limits(max_keepalive_connections=0))
         self._server = _server_itself(settings)
         self._databases = {service: Database(service, settings.of_services) for service in SERVICES}
         self._reader: TopicReader | None = None

@@ -18,7 +18,7 @@ from deploy.children import Child, Program
 from deploy.display import Display
 from deploy.local.ports import require_free
 from deploy.local.psql import ensure_database
-from deploy.parts import CHAT, TILLS, migration_programs, sandbox_programs, service_programs
+from deploy.parts import CHAT, TILLS, migration_program, sandbox_programs, service_programs
 from deploy.servers import Server, Servers, seconds_until
 from deploy.settings import SERVICES, RunSettings
 from deploy.status import PartStatus, State, Status, Watch
@@ -61,7 +61,7 @@ class Supervisor:
         self._display = display
         self._fresh = fresh
         self._servers = Servers(settings, stop_within_s=SERVERS_STOP_S, died=self._server_died)
-        self._migrations = self._children(migration_programs(settings))
+        self._migration = self._children([migration_program(settings)])[0]
         self._services = self._children(service_programs(settings, sandbox=sandbox))
         self._sandbox = self._children(sandbox_programs(settings, rate=rate, speed=speed) if sandbox else [])
         self._stop = asyncio.Event()
@@ -155,15 +155,10 @@ class Supervisor:
         for service in SERVICES:
             name = f"{self._settings.database_prefix}{service}"
             await asyncio.to_thread(ensure_database, self._settings.dsn, name)
-        await asyncio.gather(*map(self._migrate, self._migrations))
-
-    async def _migrate(self, migration: Child) -> None:
+        migration = self._migration
         if await migration.run_once() != 0:
-            raise Trouble(
-                _("{name} failed; the end of {log}:").format(name=migration.name, log=migration.log_path)
-                + "\n"
-                + migration.end_of_log()
-            )
+            failed = _("{name} failed; the end of {log}:").format(name=migration.name, log=migration.log_path)
+            raise Trouble(f"{failed}\n{migration.end_of_log()}")
 
     async def _keep_up(self) -> None:
         async with asyncio.TaskGroup() as tasks:
@@ -202,7 +197,7 @@ class Supervisor:
             await asyncio.to_thread(home.keep_logs_small, self._settings.home)
 
     async def _bring_down(self) -> None:
-        children = (*self._sandbox, *self._services, *self._migrations)
+        children = (*self._sandbox, *self._services, self._migration)
         await asyncio.gather(*(child.stop(within_s=CHILDREN_STOP_S) for child in children))
         await self._servers.stop()
         if self._stop.is_set():
