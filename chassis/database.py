@@ -121,4 +121,7 @@ def is_infrastructure_trouble(error: BaseException) -> bool:
         return state is None or str(state)[:2] in INFRASTRUCTURE_CLASSES
     if isinstance(error, asyncpg.PostgresError):
         return str(error.sqlstate)[:2] in INFRASTRUCTURE_CLASSES
-    return isinstance(error, OSError | TimeoutError | sa.exc.TimeoutError | asyncpg.InterfaceError)
+    # InternalClientError: what asyncpg makes of a session that PostgreSQL ended while it was idle.
+    return isinstance(
+        error, OSError | TimeoutError | sa.exc.TimeoutError | asyncpg.InterfaceError | asyncpg.InternalClientError
+    )

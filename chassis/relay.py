@@ -52,7 +52,14 @@ TOKEN_PARTITION = TopicPartition("customers.events", 0)
 """Any partition that is always there: the token is the metadata of an offset of it, of the relay's own group."""
 ANNOUNCE = "SELECT pg_notify('outbox', '')"
 ANNOUNCE_INTERVAL_S = 0.02
-STOPPED_IN_TROUBLE = (KafkaError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError)
+STOPPED_IN_TROUBLE = (
+    KafkaError,
+    asyncpg.PostgresError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    OSError,
+    TimeoutError,
+)
 Row = Any
 
 

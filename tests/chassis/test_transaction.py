@@ -2,6 +2,7 @@
 
 import asyncio
 
+import asyncpg
 import pytest
 import sqlalchemy as sa
 
@@ -78,6 +79,20 @@ async def test_a_process_that_falls_silent_in_a_transaction_keeps_its_locks_for_
     assert is_infrastructure_trouble(caught.value)
     assert await entered(awake) == 1
     assert await waiters(awake) == 0
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        asyncpg.InternalClientError("cannot switch to state 11; another operation (2) is in progress"),
+        asyncpg.InterfaceError("connection is closed"),
+        asyncpg.AdminShutdownError("terminating connection due to administrator command"),
+        ConnectionResetError(),
+    ],
+    ids=lambda error: type(error).__name__,
+)
+def test_whatever_asyncpg_makes_of_a_session_that_was_ended_is_worth_another_try(error: Exception) -> None:
+    assert is_infrastructure_trouble(error)
 
 
 async def has_locked(database: Database) -> bool:
