@@ -189,7 +189,7 @@ class House:
             await provision(kafka.bootstrap, house.topics, replication=1)
             house.begins = await pin_at_the_ends(kafka, service.name, service.hears.topics, house.topic_names)
             yield house
-        except AssertionError:
+        except BaseException:
             for instance in house.instances:
                 sys.stderr.write(f"--- log of process {instance.process.pid}\n{instance.log[-4000:]}\n")
             raise
@@ -233,6 +233,10 @@ class House:
         """Have everything since the house was built delivered again; no instance may be running."""
         starts = {tp: at for tp, at in self.begins.items() if tp.topic in self.service.hears.topics}
         await commit_offsets(self.kafka, self.service.name, starts)
+
+    async def reconnect(self) -> None:
+        """After PostgreSQL was away: the test's own connections to it are gone."""
+        await self.database.engine.dispose()
 
     async def value(self, query: str, *arguments: object) -> Any:
         """One value out of the service's database."""
@@ -345,4 +349,5 @@ async def _ends_and_committed(
 def _environment(settings: Settings, over: dict[str, object]) -> dict[str, str]:
     told = settings.model_dump(exclude_unset=True) | over
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("KOPILKA_")}
+    inherited["_TYPER_STANDARD_TRACEBACK"] = "1"
     return inherited | {f"KOPILKA_{name.upper()}": str(value) for name, value in told.items()}

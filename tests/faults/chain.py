@@ -9,7 +9,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from chassis.ids import new_id
-from chassis.publishing import Publication, Publisher
+from chassis.publishing import NotPublished, Publication, Publisher
 from contracts.customers import Card
 from contracts.fields import ean13_check_digit
 from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseLine, PurchaseReturned, ReturnedLine
@@ -95,7 +95,7 @@ class Chain:
     async def publish(self, publications: Sequence[Publication]) -> None:
         """Publish them all, in order."""
         async with Publisher(self.kafka.bootstrap) as publisher:
-            await publisher.publish_many(publications)
+            await _insist(publisher, publications)
 
     @contextlib.asynccontextmanager
     async def selling(self, *, per_s: int = 400) -> AsyncIterator[None]:
@@ -111,7 +111,7 @@ class Chain:
         self._closing_time = asyncio.Event()
         async with Publisher(self.kafka.bootstrap) as publisher:
             while not self._closing_time.is_set():
-                await publisher.publish_many(self.sales(max(1, per_s // 20)))
+                await _insist(publisher, self.sales(max(1, per_s // 20)))
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._closing_time.wait(), 0.05)
 
@@ -157,3 +157,13 @@ class Chain:
             terminal_id=purchase.terminal_id,
             cancelled_at=purchase.completed_at,
         )
+
+
+async def _insist(publisher: Publisher, publications: Sequence[Publication]) -> None:
+    """Publish as a till does: what may not be there is published again, with the same event ids."""
+    while True:
+        try:
+            await publisher.publish_many(publications)
+        except NotPublished:
+            continue
+        return
