@@ -141,13 +141,13 @@ async def _run(
             folder=folder,
             clock=lambda: datetime.now(UTC),
         )
-        beside = [asyncio.create_task(registrar.run()), asyncio.create_task(_tell(status, folder))]
         try:
-            await tills.run(limit=limit)
+            async with asyncio.TaskGroup() as working:
+                beside = [working.create_task(registrar.run()), working.create_task(_tell(status, folder))]
+                await tills.run(limit=limit)
+                for task in beside:
+                    task.cancel()
         finally:
-            for task in beside:
-                task.cancel()
-            await asyncio.gather(*beside, return_exceptions=True)
             status.keep(folder)
             print(status.line(), flush=True)
 

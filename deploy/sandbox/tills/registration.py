@@ -57,12 +57,16 @@ class Registrar:
             what: {household for done, household in self.done if done == what} for what in (REGISTERED, IN_TELEGRAM)
         }
         self._live = False
+        self._invited: set[int] = set()
         self._waiting: dict[str, asyncio.Queue[int]] = {what: asyncio.Queue() for what in (REGISTERED, IN_TELEGRAM)}
         self._tell()
 
     def meet(self, household: int, *, live: bool) -> None:
-        """The household was at a till. Nobody joins Telegram before the first live purchase: nobody is to be told of
-        what is long past. Then all who were met so far join."""
+        """The household was at a till.
+
+        Nobody joins Telegram before the first live purchase, then all who were met so far; and each after the
+        registration, which credits what waited for the card: nobody is to be told of what is long past.
+        """
         self._want(REGISTERED, household)
         if live and not self._live:
             self._live = True
@@ -73,7 +77,10 @@ class Registrar:
 
     def _invite(self, household: int) -> None:
         if self.telegram is not None and is_chosen(household, self.share):
-            self._want(IN_TELEGRAM, household)
+            if (REGISTERED, household) in self.done:
+                self._want(IN_TELEGRAM, household)
+            else:
+                self._invited.add(household)
 
     def _want(self, what: str, household: int) -> None:
         if household not in self._met[what]:
@@ -98,6 +105,9 @@ class Registrar:
                 log.warning("household_refused", what=what, household=household, why=str(refused))
             else:
                 self._remember(what, household)
+                if household in self._invited:
+                    self._invited.remove(household)
+                    self._want(IN_TELEGRAM, household)
             self._tell()
 
     async def _persistently(self, act: Callable[[int, Person], Awaitable[None]], household: int) -> None:
