@@ -14,7 +14,7 @@ from services.customers.audit import Actor
 from services.customers.customer import CardState, Customer, HeldCard, lock_one
 
 PREFIX: Final = "29"
-"""Numbers that GS1 leaves to a chain for use within it begin with 20 to 29 (General Specifications, section 1.4)."""
+"""GS1 gives numbers from 20 to 29 to nobody: they circulate within a chain (General Specifications, section 1.4)."""
 CARDS_MAX: Final = 50
 DRAW_MAX: Final = 10_000
 

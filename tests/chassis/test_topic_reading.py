@@ -71,12 +71,16 @@ async def test_the_last_records_of_each_partition_are_read(kafka: Kafka, bus: To
     ]
 
 
+async def first_of(records: AsyncIterator[Raw]) -> Raw:
+    return await anext(records)
+
+
 async def test_whoever_follows_gets_what_comes_later(kafka: Kafka, bus: TopicReader, topic: str) -> None:
     await publish(kafka, topic, b"before")
     following = bus.read(topic, start="end", follow=True)
     async with asyncio.timeout(20):
         async with asyncio.TaskGroup() as tasks:
-            first = tasks.create_task(anext(following))
+            first = tasks.create_task(first_of(following))
             while not first.done():
                 await publish(kafka, topic, b"after")
         assert first.result().value == b"after"
