@@ -16,6 +16,8 @@ from tests.infra import Kafka, Postgres
 from tests.services.messaging.bot_api import BotApi
 from tests.services.messaging.world import TRACE, Messaging, accrued, asked, chat_of, contact
 
+pytestmark = pytest.mark.timeout(300)
+
 SHORT = {"telegram_timeout_s": 1, "telegram_lease_s": 2}
 
 
@@ -43,7 +45,7 @@ async def publish(house: House, *records: Record) -> None:
 
 async def test_one_trace_reaches_from_the_purchase_to_telegram(house: House, inside: Messaging, api: BotApi) -> None:
     anna = contact(new_id(), language="en")
-    instance = await house.start(telegram_api=api.url).until_ready()
+    instance = await house.start(telegram_api=api.url).until_ready(within_s=90)
     await publish(house, anna)
     await until(lambda: inside.rows("SELECT 1 FROM contacts"), what="the contact is known")
     await publish(house, accrued(anna))
@@ -63,12 +65,12 @@ async def test_one_trace_reaches_from_the_purchase_to_telegram(house: House, ins
     assert {str(dict(each.headers)["traceparent"]).split("-")[1] for each in said} == {trace_id}
     assert request.text not in instance.log
     assert str(anna.telegram_chat_id) not in instance.log
-    assert await instance.stop() == 0
+    assert await instance.stop(within_s=60) == 0
 
 
 async def test_a_command_that_cannot_be_done_is_in_the_dead_letter_topic(house: House, inside: Messaging) -> None:
     anna = contact(new_id())
-    await house.start("--only", "worker", "--only", "relay").until_it_said("partitions_assigned")
+    await house.start("--only", "worker", "--only", "relay").until_it_said("partitions_assigned", within_s=90)
     await publish(house, anna, asked(anna, template="birthday"))
 
     async def died() -> bool:
@@ -87,7 +89,7 @@ async def test_a_message_whose_dispatcher_was_killed_is_unknown_and_is_not_sent_
     await inside.hears(accrued(anna))
 
     killed = house.start("--only", "jobs", telegram_api=api.url, failpoint=failpoint, **SHORT)
-    assert await killed.until_dead(within_s=90) == -9
+    assert await killed.until_dead(within_s=150) == -9
     assert (await inside.message(anna.customer_id)).status == "sending"
     async with inside.dispatching(api):
         await inside.until_status("unknown")
@@ -119,7 +121,7 @@ async def test_a_frozen_dispatcher_that_wakes_after_its_lease_sends_nothing(
     async with inside.dispatching(api):
         await inside.until(lambda rows: rows[1].status == "unknown", what="the lease has run out")
     frozen.thaw()
-    assert await frozen.stop() == 0
+    assert await frozen.stop(within_s=60) == 0
 
     assert (await inside.message(bob.customer_id)).status == "unknown"
     assert api.texts_to(chat_of(bob)) == []
