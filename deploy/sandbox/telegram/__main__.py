@@ -31,7 +31,7 @@ class _Server(uvicorn.Server):
         super().handle_exit(sig, frame)
 
 
-def run(  # noqa: PLR0917 (typer makes options of them)
+def run(
     port: Annotated[int, typer.Option(min=1, max=65535, envvar="KOPILKA_CHAT_PORT", help="Port to listen on.")] = 8110,
     host: Annotated[str, typer.Option(help="Address to listen on; another than loopback is open to the network.")] = (
         "127.0.0.1"

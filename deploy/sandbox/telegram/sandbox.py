@@ -35,8 +35,9 @@ class Sandbox:
         self.world.restore(self.journal.facts())
         self.journal.rewrite(self.world.facts())
         flood = Flood(limits)
+        self.bot_api = BotApi(token, self.world, flood, self.changes)
         self._routers = (
-            bot_router(BotApi(token, self.world, flood, self.changes)),
+            bot_router(self.bot_api),
             persons_router(self.world, flood),
             page_router(self.watchers),
         )

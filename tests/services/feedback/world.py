@@ -15,7 +15,6 @@ import services.feedback
 from chassis.database import Database
 from chassis.dead_letters import Cap
 from chassis.delivery import Delivery
-from chassis.envelope import Heard, Raw, decode, encode, unpack_headers
 from chassis.http import build_app
 from chassis.ids import new_id
 from chassis.settings import Settings
@@ -23,12 +22,13 @@ from contracts.customers import Contact, LinkTelegram
 from contracts.fields import Channel, Language
 from contracts.loyalty import Balance, CurrencyBalance, PointsAccrued
 from contracts.messaging import SendMessage
-from contracts.records import BY_TYPE, Record
+from contracts.records import Record
 from services.feedback.api import router
 from services.feedback.handlers import hears
 from services.feedback.settings import FeedbackSettings
 from services.feedback.telegram_poll import Poller
 from tests.harness import until
+from tests.off_the_bus import came, said
 from tests.telegram_sandbox import PersonAtPhone, RunningSandbox
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
@@ -52,7 +52,8 @@ class Feedback:
 
     async def hears(self, *records: Record, time: datetime | None = None) -> None:
         """One batch; each record is an event of its own, even where the same was heard before."""
-        await self.delivery.deliver([came(record, time or self.now()) for record in records])
+        at = time or self.now()
+        await self.delivery.deliver([came(record, at, traceparent=TRACE) for record in records])
 
     @contextlib.asynccontextmanager
     async def polling(self, **rules: float | str) -> AsyncIterator[None]:
@@ -119,7 +120,7 @@ class Feedback:
     async def everything_said(self) -> list[Record]:
         """Everything that was ever said, oldest first: no relay takes it away."""
         rows = await self.rows("SELECT * FROM outbox ORDER BY id")
-        return [decoded(row) for row in rows if not row.topic.endswith(".dlq")]
+        return [said(row) for row in rows if not row.topic.endswith(".dlq")]
 
     async def said(self, kind: type[R]) -> list[R]:
         return [record for record in await self.everything_said() if isinstance(record, kind)]
@@ -158,22 +159,6 @@ class Feedback:
 
 
 OpenFeedback = Callable[[], Feedback]
-
-
-def came(record: Record, time: datetime, *, event_id: UUID | None = None) -> Heard:
-    """The record as it comes off its topic."""
-    headers, value = encode(record, event_id=event_id or new_id(), source="/test", time=time, traceparent=TRACE)
-    raw = Raw(record.topic, 0, next(_numbers), int(time.timestamp() * 1000), record.key.encode(), value, headers)
-    heard = decode(raw, BY_TYPE, value_max_bytes=1_000_000)
-    assert heard is not None
-    return heard
-
-
-def decoded(row: Any) -> Record:
-    raw = Raw(row.topic, 0, row.id, 0, row.key, row.value, unpack_headers(row.headers))
-    heard = decode(raw, BY_TYPE, value_max_bytes=1_000_000)
-    assert heard is not None
-    return heard.record
 
 
 def contact(
