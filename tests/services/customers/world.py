@@ -98,7 +98,7 @@ class Customers:
         async with self.database.engine.connect() as connection, connection.begin():
             await connection.execute(sa.text(statement))
             yield
-            async with asyncio.timeout(10):
+            async with asyncio.timeout(30):
                 while await self._waiting(connection) < until_waiting:  # noqa: ASYNC110 (PostgreSQL has no event of it)
                     await asyncio.sleep(0.01)
 
