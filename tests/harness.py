@@ -301,10 +301,10 @@ async def commit_offsets(kafka: Kafka, group: str, offsets: dict[TopicPartition,
 async def records(kafka: Kafka, topic: str, begins: dict[TopicPartition, int]) -> list[Raw]:
     """The committed records of a topic from these offsets to its end, in the order of each partition."""
     found: list[Raw] = []
+    stops = await _written(kafka, begins)
     async with AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap, isolation_level="read_committed", enable_auto_commit=False
     ) as consumer:
-        stops = await consumer.end_offsets(list(begins))
         consumer.assign(list(begins))
         for partition, offset in begins.items():
             consumer.seek(partition, offset)
@@ -321,9 +321,17 @@ async def records(kafka: Kafka, topic: str, begins: dict[TopicPartition, int]) -
 
 
 async def ends(kafka: Kafka, topics: Collection[str]) -> dict[TopicPartition, int]:
-    """The offset behind the last committed record of each partition."""
-    found, _ = await _ends_and_committed(kafka, "", topics)
-    return found
+    """The offset behind the last record of each partition, be its transaction still open.
+
+    A transaction that is decided becomes visible a little later; who reads up to here with read_committed waits for it.
+    """
+    partitions, _ = await _ends_and_committed(kafka, "", topics)
+    return await _written(kafka, partitions)
+
+
+async def _written(kafka: Kafka, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    async with AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, enable_auto_commit=False) as consumer:
+        return dict(await consumer.end_offsets(list(partitions)))
 
 
 async def lag(kafka: Kafka, group: str, topics: Collection[str]) -> int:
