@@ -29,11 +29,11 @@ class Customer(NamedTuple):
 class Chain:
     """Everything is decided by the seed, except the ids: they are new in each run."""
 
-    def __init__(self, kafka: Kafka, seed: int = 1, *, customers: int = 30) -> None:
+    def __init__(self, kafka: Kafka, seed: int = 1, *, customers: int = 30, most_cards: int = 2) -> None:
         self.kafka = kafka
         self.random = random.Random(seed)
         self.now = datetime.now(UTC)
-        self.customers = [self._customer() for _ in range(customers)]
+        self.customers = [self._customer(most_cards) for _ in range(customers)]
         self.receipts: set[str] = set()
         """Of every valid purchase that was published."""
         self.returns: set[str] = set()
@@ -115,9 +115,9 @@ class Chain:
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._closing_time.wait(), 0.05)
 
-    def _customer(self) -> Customer:
+    def _customer(self, most_cards: int) -> Customer:
         cards = []
-        for _ in range(self.random.choice((1, 2))):
+        for _ in range(self.random.randint(1, most_cards)):
             twelve = f"29{new_id().int % 10**10:010}"
             cards.append(twelve + ean13_check_digit(twelve))
         return Customer(new_id(), tuple(cards))

@@ -1,6 +1,5 @@
 """Several instances: they come and go under load, freeze past their time-outs, and wake as zombies."""
 
-
 import pytest
 
 from services.loyalty.__main__ import service
