@@ -18,6 +18,12 @@ from tests.harness import until
 from tests.services.feedback.world import Feedback, OpenFeedback
 from tests.telegram_sandbox import RunningSandbox, telegram_sandbox
 
+WAITS_FOR_THE_LOCK = """
+SELECT 1 FROM pg_stat_activity
+WHERE application_name = 'kopilka-feedback-telegram' AND query LIKE '%pg_try_advisory_lock%' HAVING count(*) = 2
+"""
+"""Two processes have asked for the lock."""
+
 
 async def test_updates_that_waited_while_the_bot_was_away_are_taken_in_their_order(
     feedback: Feedback, sandbox: RunningSandbox
@@ -52,24 +58,36 @@ async def test_an_update_that_telegram_brings_again_changes_nothing(
 
 
 async def test_two_instances_take_each_update_once_and_one_takes_over_from_the_other(
-    open_feedback: OpenFeedback, sandbox: RunningSandbox
+    open_feedback: OpenFeedback, sandbox: RunningSandbox, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     one, other = open_feedback(), open_feedback()
     anna = await sandbox.person()
+    polls: set[str] = set()
+    answer = sandbox.sandbox.bot_api.call
+
+    async def note_who_polls(token: str, method: str, given: dict[str, Any]) -> Any:
+        if method == "getUpdates":
+            polls.add(given["timeout"])
+        return await answer(token, method, given)
+
+    monkeypatch.setattr(sandbox.sandbox.bot_api, "call", note_who_polls)
     async with contextlib.AsyncExitStack() as last:
         async with contextlib.AsyncExitStack() as first:
-            await first.enter_async_context(one.polling())
+            await first.enter_async_context(one.polling(telegram_poll_s=20))
             await anna.writes("1")
             await anna.hears("№ 1 принято")
-            await last.enter_async_context(other.polling())
+            await last.enter_async_context(other.polling(telegram_poll_s=30))
+            await other.until_rows(WAITS_FOR_THE_LOCK)
             for text in ("2", "3"):
                 await anna.writes(text)
             await anna.hears("№ 3 принято")
+            assert polls == {"20"}
         await anna.writes("4")
         await anna.hears("№ 4 принято")
         await other.until_all_is_handled()
     assert await one.rows("SELECT text FROM appeals ORDER BY number") == [("1",), ("2",), ("3",), ("4",)]
     assert len(anna.heard()) == 4
+    assert polls == {"20", "30"}
 
 
 async def test_who_loses_the_lock_stops_at_once_and_leads_again_when_it_is_free(
