@@ -302,13 +302,15 @@ async def records(kafka: Kafka, topic: str, begins: dict[TopicPartition, int]) -
     """The committed records of a topic from these offsets to its end, in the order of each partition."""
     found: list[Raw] = []
     stops = await _written(kafka, begins)
+    unread = {partition for partition in begins if begins[partition] < stops[partition]}
+    if not unread:
+        return []
     async with AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap, isolation_level="read_committed", enable_auto_commit=False
     ) as consumer:
         consumer.assign(list(begins))
         for partition, offset in begins.items():
             consumer.seek(partition, offset)
-        unread = {partition for partition in begins if begins[partition] < stops[partition]}
         async with asyncio.timeout(DEADLINE_S):
             while unread:
                 for fetched in (await consumer.getmany(timeout_ms=200)).values():

@@ -177,6 +177,7 @@ async def test_stop_unlinks_at_once_and_until_the_contact_is_shared_again(
         await feedback.hears(contact(customer_id, anna.id))
         await anna.hears("Готово")
         await anna.writes("/stop")
+        await feedback.until_said(UnlinkTelegram, 2)
         await anna.hears(lambda text: text.startswith("Чат отвязан"))
         await feedback.hears(contact(customer_id, None))
         await anna.writes("/stop")
