@@ -30,7 +30,7 @@ ADDRESSES: Final[Mapping[Channel, Callable[[Customer], tuple[object, datetime | 
 
 def is_news(customer: Customer, channel: Channel, since: datetime) -> bool:
     """Whether it is the address of today that went bad, and not one that was replaced since."""
-    if customer.erased_at is not None or channel in customer.unreachable:
+    if customer.erased_at is not None:
         return False
     if channel not in ADDRESSES:
         return True

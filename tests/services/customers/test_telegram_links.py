@@ -152,6 +152,15 @@ async def test_giving_up_a_former_chat_changes_nothing(customers: Customers) -> 
     assert await customers.everything_said() == said
 
 
+async def test_giving_up_a_chat_that_nobody_has_says_nothing(customers: Customers) -> None:
+    customer = await customers.register()
+    said = await customers.everything_said()
+
+    await customers.hear(unlink(customer, 100500))
+
+    assert await customers.everything_said() == said
+
+
 @pytest.mark.parametrize("order", [(0, 1), (1, 0)])
 async def test_the_later_of_link_and_unlink_counts_whichever_is_heard_first(
     customers: Customers, order: tuple[int, int]
