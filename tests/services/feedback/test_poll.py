@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -162,6 +163,27 @@ async def test_telegrams_limits_are_kept_to_and_nothing_is_lost(tmp_path: Path, 
             await feedback.until_all_is_handled()
         assert len(anna.heard()) == 4
         await feedback.close()
+
+
+async def test_a_line_waits_for_the_one_before_it_in_its_chat_and_for_none_of_another(
+    feedback: Feedback, sandbox: RunningSandbox
+) -> None:
+    anna, oleg = await sandbox.person(), await sandbox.person("Олег", phone="+79990001122")
+    for person in (anna, oleg):
+        await person.writes("/help")
+    async with feedback.polling():
+        await feedback.until_all_is_handled()
+        async with feedback.database.transaction() as tx:
+            for person, text, delay_s in ((anna, "first", 2.0), (anna, "second", 0.0), (oleg, "other", 0.0)):
+                body = '{"text": "' + text + '"}'
+                due_at = tx.now + timedelta(seconds=delay_s)
+                await tx.sql(
+                    "INSERT INTO outgoing (chat_id, body, due_at) VALUES ($1, $2, $3)", person.id, body, due_at
+                )
+        await oleg.hears("other")
+        assert "first" not in anna.heard()
+        await anna.hears("second")
+    assert anna.heard()[1:] == ["first", "second"]
 
 
 async def test_while_telegram_is_away_lines_wait_and_updates_are_asked_for_again(
