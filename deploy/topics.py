@@ -31,7 +31,7 @@ async def show_topics(bootstrap: str, console: Console, *, everything: bool) -> 
     heard = {group: topics_heard(group, names) for group in SERVICES}
     is_wide = console.width >= WIDE
     table = Table(box=None, pad_edge=False, padding=(0, 1))
-    table.add_column(_("Topic"), no_wrap=True)
+    table.add_column(_("Topic"), overflow="fold")
     for heading in (_("Partitions"), _("Offsets")):
         table.add_column(heading, justify="right", no_wrap=True)
     for heading in (_("Kept"), *((_("Written by"), _("Key")) if is_wide else ())):

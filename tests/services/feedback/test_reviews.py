@@ -2,6 +2,7 @@
 
 import re
 from datetime import timedelta
+from fractions import Fraction
 from uuid import UUID
 
 import pytest
@@ -155,5 +156,6 @@ def test_the_figure_is_the_share_of_promoters_less_that_of_detractors(scores: li
         assert figure is None
         return
     assert figure is not None and -100 <= figure <= 100
-    assert abs(figure - sum(100 if s >= 9 else -100 if s <= 6 else 0 for s in scores) / len(scores)) <= 0.05
+    exactly = Fraction(sum(100 if s >= 9 else -100 if s <= 6 else 0 for s in scores), len(scores))
+    assert abs(Fraction(str(figure)) - exactly) <= Fraction(1, 20)
     assert nps_of(len(scores), detractors, promoters) == pytest.approx(-figure)
