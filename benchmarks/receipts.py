@@ -64,7 +64,7 @@ class Tills:
     def _line(self, number: int) -> PurchaseLine:
         amount = self.random.randrange(50, 1500)
         discount = amount // 10 if self.random.random() < 0.3 else 0
-        return PurchaseLine.model_construct(
+        return PurchaseLine(
             line_no=number,
             product_id=str(820_000 + self.random.randrange(90_000)),
             category=self.random.choice(CATEGORIES),

@@ -96,7 +96,7 @@ def decode(raw: Raw, known: Mapping[str, type[Record]], *, value_max_bytes: int)
 
 
 def encode(
-    record: Record, *, event_id: UUID, source: str, time: datetime, traceparent: str | None
+    record: Record, *, event_id: UUID | str, source: str, time: datetime, traceparent: str | None
 ) -> tuple[Headers, bytes | None]:
     """Headers and value of a record that is to be published; the value of a tombstone is None."""
     headers: list[tuple[str, bytes | None]] = [
@@ -109,8 +109,7 @@ def encode(
     ]
     if traceparent is not None:
         headers.append(("traceparent", traceparent.encode()))
-    value = None if isinstance(record, Tombstone) else record.__pydantic_serializer__.to_json(record, exclude_none=True)
-    return tuple(headers), value
+    return tuple(headers), record.value()
 
 
 def pack_headers(headers: Headers) -> bytes:
@@ -120,7 +119,7 @@ def pack_headers(headers: Headers) -> bytes:
 
 def unpack_headers(packed: bytes) -> Headers:
     """What `pack_headers` packed."""
-    return tuple((name, None if value is None else value.encode("latin-1")) for name, value in orjson.loads(packed))
+    return tuple([(name, None if value is None else value.encode("latin-1")) for name, value in orjson.loads(packed)])
 
 
 def content_hash(value: bytes) -> int:

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from chassis import outbox
 from chassis.envelope import RECORD_MAX_BYTES, Headers, Heard, Unprocessable, encode
-from chassis.ids import new_id
+from chassis.ids import new_id_text
 from chassis.tracing import current_traceparent
 from contracts.records import Record
 
@@ -46,7 +46,7 @@ class Transaction:
         traceparent = self._traceparent(cause)
         for record in records:
             headers, value = encode(
-                record, event_id=new_id(), source=f"/{self.service}", time=self.now, traceparent=traceparent
+                record, event_id=new_id_text(), source=f"/{self.service}", time=self.now, traceparent=traceparent
             )
             if len(value or b"") > RECORD_MAX_BYTES:
                 raise ValueError(f"{record.type}: {len(value or b'')} bytes, at most {RECORD_MAX_BYTES} can be said")

@@ -25,6 +25,7 @@ log = structlog.get_logger()
 FETCH_WAIT_MS = 100
 """aiokafka has one fetch a broker under way, for the partitions it has nothing of: other records wait for it."""
 REVOKE_WAIT_S = 20
+DECODED_AT_ONCE = 16
 
 
 @dataclass
@@ -113,7 +114,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
             assignment = self.assignment
             positions = await self._positions()
             if fetched or positions:
-                items = [item for records in fetched.values() for record in records if (item := self._decode(record))]
+                items = await self._decoded([record for records in fetched.values() for record in records])
                 failpoint("after_decode")
                 return Batch(items, positions, assignment)
 
@@ -137,6 +138,14 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         self._taken.update(positions)
         self.progress.seen_lag(lag + len(positions) + (not self._at_rest.is_set()))  # a batch in hand is not done
         return positions
+
+    async def _decoded(self, records: Sequence[ConsumerRecord]) -> list[Item]:
+        """A few at a time: in between the SQL of the batch before it goes on, and the relay."""
+        items: list[Item] = []
+        for start in range(0, len(records), DECODED_AT_ONCE):
+            items += filter(None, map(self._decode, records[start : start + DECODED_AT_ONCE]))
+            await asyncio.sleep(0)
+        return items
 
     def _decode(self, record: ConsumerRecord) -> Item | None:
         raw = Raw(

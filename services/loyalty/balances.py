@@ -11,9 +11,9 @@ def say_balances(tx: Transaction, accounts: Iterable[Account], points_currency: 
     """The newest balance of each account, once. The accounts are locked by this transaction."""
     for account in {each.id: each for each in accounts}.values():
         tx.say(
-            Balance.model_construct(
+            Balance(
                 customer_id=account.customer_id,
-                balances=[CurrencyBalance.model_construct(points_currency=points_currency, available=account.balance)],
+                balances=[CurrencyBalance(points_currency=points_currency, available=account.balance)],
                 as_of=tx.now,
             )
         )

@@ -97,7 +97,7 @@ def test_nothing_outlives_a_supervisor_that_is_killed(house: House) -> None:
 def test_a_fresh_start_begins_with_nothing(house: House) -> None:
     assert (house.home / "kafka").exists()
     house.start("--fresh", "--no-sandbox")
-    house.wait_until_ready()
+    house.wait_for("customers: ready")
     assert house.get("customers", "/customers?limit=1")["items"] == []
     house.ctrl_c()
 

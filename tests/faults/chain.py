@@ -98,7 +98,7 @@ class Chain:
             await _insist(publisher, publications)
 
     @contextlib.asynccontextmanager
-    async def selling(self, *, per_s: int = 400) -> AsyncIterator[None]:
+    async def selling(self, *, per_s: int = 200) -> AsyncIterator[None]:
         """Sell at that pace for as long as the block runs."""
         selling = asyncio.create_task(self._sell(per_s))
         try:

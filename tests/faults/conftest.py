@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-SHORT_RUN_SEEDS = 3
+SHORT_RUN_SEEDS = 2
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:

@@ -179,7 +179,7 @@ async def test_kills_at_any_moment_open_each_appeal_once(house: House, sandbox: 
     texts = [f"text {number}" for number in range(60)]
     for place, text in enumerate(texts):
         await people[place % 4].writes(text)
-    for _ in range(3):
+    for _ in range(2):
         killed = start(house, sandbox, *BOT_ALONE)
         wanted = await house.value("SELECT count(*) FROM telegram_updates") + moments.randrange(1, 15)
 

@@ -14,11 +14,13 @@ from urllib.parse import parse_qsl
 
 @dataclass(frozen=True)
 class Answer:
-    """`body` None: the message is taken. `after_s`: late. `cut_after`: the connection breaks after so many bytes."""
+    """`body` None: the message is taken. `after_s`, `after`: late. `cut_after`: the connection breaks after so many
+    bytes."""
 
     status: int = 200
     body: Mapping[str, Any] | str | None = None
     after_s: float = 0
+    after: asyncio.Event | None = None
     cut_after: int | None = None
 
 
@@ -79,6 +81,8 @@ class BotApi:
                 queue = self.answers[request.chat_id]
                 answer = queue.popleft() if queue else self.otherwise
                 await asyncio.sleep(answer.after_s)
+                if answer.after is not None:
+                    await answer.after.wait()
                 if not await self._answer(answer, request, writer):
                     break
         writer.close()

@@ -422,12 +422,15 @@ async def claimed_by_a_process_that_died(messaging: Messaging) -> None:
 
 async def test_an_answer_that_comes_after_the_lease_makes_the_unknown_known(messaging: Messaging, api: BotApi) -> None:
     anna = await messaging.customer()
-    api.answers_to(chat_of(anna), Answer(after_s=1.5))
+    api.answers_to(chat_of(anna), Answer(after=(release := asyncio.Event())))
     await messaging.hears(accrued(anna))
 
-    async with messaging.dispatching(api, telegram_lease_s=0.1), messaging.dispatching(api):
-        await messaging.until_status("unknown")
-        await messaging.until_status("sent")
+    async with messaging.dispatching(api, telegram_lease_s=0.1):
+        await messaging.until(lambda _: len(api.requests) == 1, what="it is under way")
+        async with messaging.dispatching(api):
+            await messaging.until_status("unknown")
+            release.set()
+            await messaging.until_status("sent")
 
     assert len(api.requests) == 1
     assert await messaging.said_of(anna.customer_id) == ["MessageAccepted", "MessageOutcomeUnknown", "MessageSent"]
@@ -435,7 +438,8 @@ async def test_an_answer_that_comes_after_the_lease_makes_the_unknown_known(mess
 
 async def test_an_old_answer_does_not_settle_a_later_attempt(messaging: Messaging, api: BotApi) -> None:
     anna = await messaging.customer()
-    api.answers_to(chat_of(anna), Answer(403, answers.BLOCKED.body, after_s=1.5), Answer(after_s=3))
+    old, new = asyncio.Event(), asyncio.Event()
+    api.answers_to(chat_of(anna), Answer(403, answers.BLOCKED.body, after=old), Answer(after=new))
     await messaging.hears(accrued(anna))
 
     async with messaging.dispatching(api, telegram_lease_s=0.1) as silent:
@@ -443,9 +447,16 @@ async def test_an_old_answer_does_not_settle_a_later_attempt(messaging: Messagin
         silent.pace = replace(silent.pace, lease=timedelta(seconds=30))
         async with messaging.database.transaction() as tx:
             await tx.sql("UPDATE messages SET status = 'accepted'")
+        await messaging.until(lambda _: len(api.requests) == 2, what="it is sent a second time")
+        old.set()
+        bob = await messaging.customer()
+        await messaging.hears(accrued(bob))
+        await messaging.until(
+            lambda rows: rows[1].status == "sent", what="the old answer has come, and others after it"
+        )
+        new.set()
         await messaging.until_status("sent")
 
-    assert len(api.requests) == 2
     assert "MessageFailed" not in await messaging.said_of(anna.customer_id)
 
 
@@ -456,7 +467,7 @@ async def test_a_dispatcher_that_stops_puts_back_what_it_has_not_sent_and_waits_
     customers = [await messaging.customer() for _ in range(10)]
     await messaging.hears(*map(accrued, customers))
 
-    async with messaging.dispatching(api, telegram_messages_per_s=20.0):
+    async with messaging.dispatching(api, telegram_messages_per_s=2.0):
         await messaging.until(lambda _: len(api.requests) >= 2, what="the first are under way")
 
     rows = await messaging.messages()
