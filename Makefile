@@ -13,7 +13,7 @@ run: env ## start everything and watch it; FRESH=1 starts over | запусти�
 	@exec .venv/bin/kopilka run $(if $(FRESH),--fresh)
 
 test: env-dev ## the whole suite on throw-away Kafka and PostgreSQL | все тесты на временных Kafka и PostgreSQL
-	@$(PYTHON) -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
+	@$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
 
 test-long: env-dev ## the same with 200 seeds of every fault | то же, но по 200 случайных прогонов каждого сбоя
 	@KOPILKA_SEEDS=200 HYPOTHESIS_PROFILE=long $(PYTHON) -m pytest --timeout=3600 $(ARGS)

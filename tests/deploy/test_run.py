@@ -4,6 +4,7 @@ import socket
 from collections.abc import Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 
 from deploy.settings import SERVICES
@@ -22,11 +23,10 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
     house.end()
 
 
-def balances(house: House) -> int:
-    """How many balances there are: of purchases that were credited."""
-    told = house.kopilka("topics").stdout
-    found = re.search(r"^loyalty\.balances +\d+ +([\d\u202f]+)", told, re.MULTILINE)
-    return int(found[1].replace("\u202f", "")) if found else 0
+def credited(house: House) -> bool:
+    """Whether loyalty has published balances since it was started: of purchases that were credited."""
+    metrics = httpx.get(f"http://127.0.0.1:{house.ports['loyalty']}/metrics", timeout=20).text
+    return re.search(r'^kopilka_records_published_total\{.*topic="loyalty\.balances"\}', metrics, re.MULTILINE) is not None
 
 
 def test_one_command_brings_up_the_whole_house(house: House) -> None:
@@ -38,7 +38,9 @@ def test_one_command_brings_up_the_whole_house(house: House) -> None:
 
 
 def test_real_receipts_become_points(house: House) -> None:
-    wait_until(lambda: balances(house) > 0)
+    wait_until(lambda: credited(house))
+    told = house.kopilka("topics").stdout
+    assert re.search(r"^loyalty\.balances +\d+ +[\d\u202f]+", told, re.MULTILINE)
     (customer,) = house.get("customers", "/customers?limit=1")["items"]
     told = house.kopilka("customer", customer["phone"])
     assert told.returncode == 0, told.stderr
@@ -82,8 +84,8 @@ def test_ctrl_c_stops_everything_in_time_and_leaves_no_process(house: House) -> 
 def test_a_second_run_goes_on_with_the_data(house: House) -> None:
     house.start()
     house.wait_until_ready()
-    assert balances(house) > 0
-    assert house.get("customers", "/customers?limit=1")["items"]
+    (customer,) = house.get("customers", "/customers?limit=1")["items"]
+    assert house.get("loyalty", f"/customers/{customer['id']}/balance")["balances"]
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed(house: House) -> None:

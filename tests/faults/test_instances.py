@@ -38,7 +38,7 @@ async def until_it_leads(house: House, instance: Instance) -> None:
 async def test_instances_that_join_and_leave_under_load_lose_and_repeat_nothing(
     kafka: Kafka, postgres: Postgres
 ) -> None:
-    async with House.built(service, kafka, postgres, **SHORT) as house:
+    async with House.built(service, kafka, postgres, batch_records=50) as house:
         chain = Chain(kafka, seed=11)
         await chain.publish(chain.cards())
         async with chain.selling():

@@ -2,9 +2,9 @@
 
 import asyncio
 import contextlib
-import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine, Sequence
 from datetime import datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, TypeVar
 from uuid import UUID, uuid4
 
@@ -14,20 +14,17 @@ import sqlalchemy as sa
 from chassis.database import Database, utc_now
 from chassis.dead_letters import Cap
 from chassis.delivery import Delivery, Item
-from chassis.envelope import Heard, Raw, decode, encode, unpack_headers
+from chassis.envelope import Heard
 from chassis.http import build_app
-from chassis.ids import new_id
 from chassis.settings import Settings
 from contracts.customers import Contact, LinkTelegram
 from contracts.records import BY_TYPE, Record
 from services.customers.api import router
 from services.customers.handlers import hears
+from tests import off_the_bus
 
 PHONE = "+79161234567"
-VALUE_MAX_BYTES = 1 << 20
 R = TypeVar("R", bound=Record)
-
-_numbers = itertools.count(1)
 
 
 class Customers:
@@ -73,7 +70,11 @@ class Customers:
     async def said(self, kind: type[R], about: dict[str, Any] | None = None) -> list[R]:
         """What was ever said of the kind (of one customer), oldest first: no relay takes it away."""
         rows = await self.rows("SELECT topic, key, headers, value FROM outbox ORDER BY id")
-        records = [_decoded(row) for row in rows if row["topic"] in {each.topic for each in BY_TYPE.values()}]
+        records = [
+            off_the_bus.said(SimpleNamespace(**row))
+            for row in rows
+            if row["topic"] in {each.topic for each in BY_TYPE.values()}
+        ]
         return [
             record
             for record in records
@@ -127,12 +128,8 @@ async def at_once(calls: Sequence[Coroutine[Any, Any, Any]], customers: Customer
 
 
 def came(record: Record, *, at: datetime | None = None) -> Heard:
-    """The record as the worker hands it over, through its bytes: an event of its own, said at that moment."""
-    headers, value = encode(record, event_id=new_id(), source="/test", time=at or utc_now(), traceparent=None)
-    raw = Raw(record.topic, 0, next(_numbers), 0, record.key.encode(), value, headers)
-    heard = decode(raw, {type(record).type: type(record)}, value_max_bytes=VALUE_MAX_BYTES)
-    assert heard is not None
-    return heard
+    """The record as the worker hands it over: an event of its own, said at that moment."""
+    return off_the_bus.came(record, at or utc_now())
 
 
 def link(phone: str = PHONE, chat_id: int = 100500, *, at: datetime | None = None, **names: str) -> Heard:
@@ -156,13 +153,6 @@ def fields_at_fault(answer: httpx.Response) -> list[str]:
 
 def uuid_of(customer: dict[str, Any]) -> UUID:
     return UUID(customer["id"])
-
-
-def _decoded(row: sa.RowMapping) -> Record:
-    raw = Raw(row["topic"], 0, 0, 0, row["key"], row["value"], unpack_headers(row["headers"]))
-    heard = decode(raw, BY_TYPE, value_max_bytes=VALUE_MAX_BYTES)
-    assert heard is not None
-    return heard.record
 
 
 async def _ready() -> Sequence[str]:

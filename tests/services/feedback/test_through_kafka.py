@@ -124,6 +124,7 @@ async def test_from_start_to_an_answered_appeal(house: House, kafka: Kafka, sand
     assert len(await said(house, "messaging.commands")) == 1
 
 
+@pytest.mark.long
 async def test_a_kill_between_the_commit_and_the_offset_leaves_one_review(
     house: House, kafka: Kafka, sandbox: RunningSandbox
 ) -> None:

@@ -4,6 +4,7 @@ import asyncio
 import itertools
 from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, timedelta
+from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID
 
@@ -12,17 +13,16 @@ import sqlalchemy as sa
 from chassis.database import Database
 from chassis.dead_letters import Cap
 from chassis.delivery import Delivery
-from chassis.envelope import Heard, Raw, decode, encode, unpack_headers
 from chassis.ids import new_id
 from chassis.jobs import Job, run_job
 from chassis.settings import Settings
-from contracts.fields import MAX_MINOR
 from contracts.loyalty import CategoryTotal, PointsAccrued, PointsReturned
-from contracts.records import BY_TYPE, Record
+from contracts.records import Record
 from contracts.segmentation import RfmMoved
 from services.segmentation.handlers import hears
 from services.segmentation.recompute import recompute_rfm
 from tests.harness import until
+from tests.off_the_bus import came, said
 
 NOW = datetime(2025, 11, 2, 12, tzinfo=UTC)
 DAY = timedelta(days=1)
@@ -42,7 +42,7 @@ class Segmentation:
 
     async def hear(self, *records: Record) -> None:
         """One batch; each record is an event of its own, even where the same was heard before."""
-        await self.delivery.deliver([came(record) for record in records])
+        await self.delivery.deliver([came(record, NOW) for record in records])
 
     async def recompute(self) -> None:
         await run_job(RECOMPUTE, self.database)
@@ -50,7 +50,7 @@ class Segmentation:
     async def said(self) -> list[RfmMoved]:
         """Everything that was ever said, oldest first: no relay takes it away."""
         rows = await self.rows("SELECT topic, key, headers, value FROM outbox ORDER BY id")
-        return [cast(RfmMoved, _decoded(row)) for row in rows]
+        return [cast(RfmMoved, said(SimpleNamespace(**row))) for row in rows]
 
     async def rows(self, statement: str, **values: object) -> Sequence[sa.RowMapping]:
         async with self.database.engine.connect() as connection:
@@ -77,22 +77,6 @@ class Segmentation:
 
 
 OpenSegmentation = Callable[[], Segmentation]
-
-
-def came(record: Record) -> Heard:
-    """The record as the worker hands it to the handlers, through its bytes."""
-    headers, value = encode(record, event_id=new_id(), source="/test", time=NOW, traceparent=None)
-    raw = Raw(record.topic, 0, next(_numbers), 0, record.key.encode(), value, headers)
-    heard = decode(raw, {type(record).type: type(record)}, value_max_bytes=MAX_MINOR)
-    assert heard is not None
-    return heard
-
-
-def _decoded(row: sa.RowMapping) -> Record:
-    raw = Raw(row["topic"], 0, 0, 0, row["key"], row["value"], unpack_headers(row["headers"]))
-    heard = decode(raw, BY_TYPE, value_max_bytes=MAX_MINOR)
-    assert heard is not None
-    return heard.record
 
 
 def accrued(
