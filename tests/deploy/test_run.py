@@ -26,7 +26,9 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Iterator[House]:
 def credited(house: House) -> bool:
     """Whether loyalty has published balances since it was started: of purchases that were credited."""
     metrics = httpx.get(f"http://127.0.0.1:{house.ports['loyalty']}/metrics", timeout=20).text
-    return re.search(r'^kopilka_records_published_total\{.*topic="loyalty\.balances"\}', metrics, re.MULTILINE) is not None
+    return (
+        re.search(r'^kopilka_records_published_total\{.*topic="loyalty\.balances"\}', metrics, re.MULTILINE) is not None
+    )
 
 
 def test_one_command_brings_up_the_whole_house(house: House) -> None:

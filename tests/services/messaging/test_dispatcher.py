@@ -11,6 +11,11 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from contracts.messaging import ContactWentBad, MessageFailed, MessageOutcomeUnknown, MessageSent
+from services.messaging.claims import claim
+from services.messaging.dispatcher import Dispatcher
+from services.messaging.outcomes import Held, Unknown
+from services.messaging.settings import MessagingSettings
+from services.messaging.telegram import Telegram
 from tests.harness import until
 from tests.services.messaging import bot_api as answers
 from tests.services.messaging.bot_api import Answer, BotApi, bot_api, too_many
@@ -250,6 +255,22 @@ async def test_a_provider_in_trouble_makes_few_messages_unknown(messaging: Messa
         )
 
     assert len(api.requests) == 40
+
+
+async def test_what_is_claimed_already_when_the_trouble_begins_is_held_back(messaging: Messaging, api: BotApi) -> None:
+    api.otherwise = answers.BROKEN
+    for _ in range(2):
+        await messaging.hears(accrued(await messaging.customer()))
+
+    async with Telegram(api.url, TOKEN, timeout_s=20) as telegram:
+        dispatcher = Dispatcher(messaging.database, telegram, MessagingSettings())
+        async with messaging.database.transaction() as tx:
+            offset_s = time.monotonic() - tx.now.timestamp()
+            (first, second), _ = await claim(tx, dispatcher.pace, most=2)
+        outcomes = [await dispatcher._send(each, offset_s) for each in (first, second)]
+
+    assert [type(each) for each in outcomes] == [Unknown, Held]
+    assert len(api.requests) == 1
 
 
 async def test_messages_to_one_customer_arrive_in_their_order_whatever_happens_to_the_first(
