@@ -3,6 +3,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help run test test-long bench lint fix lock env env-dev
 
 PYTHON := .venv/bin/python
+PYTEST := $(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 HELP_IN := $(if $(filter ru%,$(or $(KOPILKA_LANG),$(LC_ALL),$(LANG))),ru,en)
 
 help: ## what can be made | что можно сделать
@@ -13,10 +14,10 @@ run: env ## start everything and watch it; FRESH=1 starts over | запусти�
 	@exec .venv/bin/kopilka run $(if $(FRESH),--fresh)
 
 test: env-dev ## the whole suite on throw-away Kafka and PostgreSQL | все тесты на временных Kafka и PostgreSQL
-	@$(PYTHON) -m pytest -n 3 --dist loadfile --no-loadscope-reorder -m "not long" $(ARGS)
+	@$(PYTEST) -m "not long" $(ARGS)
 
 test-long: env-dev ## the same with 200 seeds of every fault | то же, но по 200 случайных прогонов каждого сбоя
-	@KOPILKA_SEEDS=200 HYPOTHESIS_PROFILE=long $(PYTHON) -m pytest --timeout=3600 $(ARGS)
+	@KOPILKA_SEEDS=200 HYPOTHESIS_PROFILE=long $(PYTEST) --timeout=3600 $(ARGS)
 
 bench: env-dev ## measure the speed, write bench.json | измерить скорость, записать bench.json
 	@$(PYTHON) -m benchmarks $(ARGS)
