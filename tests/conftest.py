@@ -24,6 +24,19 @@ hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
+WHOLE_SERVICES = ("faults/", "test_run.py", "test_through_kafka.py", "messaging/test_service.py")
+"""Tests that start services as processes. They keep a machine busy by themselves, and some say how quick it must be."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Of the processes that pytest-xdist runs, one takes the tests of whole services, from the start; each other file
+    goes to one process, whichever is free."""
+    whole = {item: any(part in item.path.as_posix() for part in WHOLE_SERVICES) for item in items}
+    for item in items:
+        item.add_marker(pytest.mark.xdist_group("whole services" if whole[item] else str(item.path)))
+    items.sort(key=lambda item: not whole[item])
+
+
 @pytest.fixture(scope="session")
 def servers(request: pytest.FixtureRequest) -> Iterator[Servers]:
     session = request.session

@@ -41,8 +41,8 @@ def test_one_command_brings_up_the_whole_house(house: House) -> None:
 
 def test_real_receipts_become_points(house: House) -> None:
     wait_until(lambda: credited(house))
-    told = house.kopilka("topics").stdout
-    assert re.search(r"^loyalty\.balances +\d+ +[\d\u202f]+", told, re.MULTILINE)
+    topics = house.kopilka("topics").stdout
+    assert re.search(r"^loyalty\.balances +\d+ +[\d\u202f]+", topics, re.MULTILINE)
     (customer,) = house.get("customers", "/customers?limit=1")["items"]
     told = house.kopilka("customer", customer["phone"])
     assert told.returncode == 0, told.stderr
@@ -87,7 +87,7 @@ def test_a_second_run_goes_on_with_the_data(house: House) -> None:
     house.start()
     house.wait_until_ready()
     (customer,) = house.get("customers", "/customers?limit=1")["items"]
-    assert house.get("loyalty", f"/customers/{customer['id']}/balance")["balances"]
+    assert house.get("loyalty", f"/customers/{customer['id']}/balance")["accounts"]
 
 
 def test_nothing_outlives_a_supervisor_that_is_killed(house: House) -> None:
@@ -98,10 +98,11 @@ def test_nothing_outlives_a_supervisor_that_is_killed(house: House) -> None:
     wait_until(lambda: not alive(family), timeout_s=20)
 
 
+@pytest.mark.long  # test_home.py sees what is wiped
 def test_a_fresh_start_begins_with_nothing(house: House) -> None:
     assert (house.home / "kafka").exists()
     house.start("--fresh", "--no-sandbox")
-    house.wait_for("customers: ready")
+    house.wait_until_ready()
     assert house.get("customers", "/customers?limit=1")["items"] == []
     house.ctrl_c()
 
