@@ -3,7 +3,7 @@ MAKEFLAGS += --no-print-directory
 .PHONY: help run test test-long bench lint fix lock env env-dev
 
 PYTHON := .venv/bin/python
-PYTEST := $(PYTHON) -m pytest -n 2 --dist loadgroup --no-loadscope-reorder
+PYTEST := $(PYTHON) -m pytest -n 2 --no-loadscope-reorder
 HELP_IN := $(if $(filter ru%,$(or $(KOPILKA_LANG),$(LC_ALL),$(LANG))),ru,en)
 
 help: ## what can be made | что можно сделать

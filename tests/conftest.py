@@ -2,11 +2,13 @@
 
 import os
 from collections.abc import Callable, Iterator
+from typing import Any
 
 os.environ["KOPILKA_LANG"] = "en"  # what a test expects to be told does not depend on who runs it
 
 import hypothesis
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 from tests.infra import (
     Kafka,
@@ -24,17 +26,29 @@ hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
-WHOLE_SERVICES = ("faults/", "test_run.py", "test_through_kafka.py", "messaging/test_service.py")
+WHOLE_SERVICES = ("tests/faults/", "test_run.py", "test_through_kafka.py", "messaging/test_service.py")
 """Tests that start services as processes. They keep a machine busy by themselves, and some say how quick it must be."""
 
 
+def starts_whole_services(nodeid: str) -> bool:
+    return any(part in nodeid for part in WHOLE_SERVICES)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Of the processes that pytest-xdist runs, one takes the tests of whole services, from the start; each other file
-    goes to one process, whichever is free."""
-    whole = {item: any(part in item.path.as_posix() for part in WHOLE_SERVICES) for item in items}
-    for item in items:
-        item.add_marker(pytest.mark.xdist_group("whole services" if whole[item] else str(item.path)))
-    items.sort(key=lambda item: not whole[item])
+    """What takes longest is begun first."""
+    items.sort(key=lambda item: not starts_whole_services(item.nodeid))
+
+
+class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
+    """Of several test processes one takes the tests of whole services; each other file goes to one that is free."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return "whole services" if starts_whole_services(nodeid) else nodeid.partition("::")[0]
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Scheduling:
+    return Scheduling(config, log)
 
 
 @pytest.fixture(scope="session")
