@@ -13,22 +13,12 @@ from collections.abc import Coroutine, Iterator, Sequence
 from typing import Any, Final, TypeVar
 
 import structlog
-from aiogram import Bot
-from aiogram.client.session.aiohttp import AiohttpSession
-from aiogram.client.telegram import TelegramAPIServer
-from aiogram.exceptions import (
-    AiogramError,
-    ClientDecodeError,
-    TelegramNetworkError,
-    TelegramRetryAfter,
-)
-from aiogram.methods import GetUpdates
-from aiogram.types import BotCommand, Update
 from prometheus_client import Counter, Gauge
 from pydantic import ValidationError
 
 from chassis.database import Database
 from chassis.failpoints import failpoint
+from chassis.models_on_demand import models_on_demand
 from chassis.retrying import may_pass, trying
 from chassis.tracebacks import without_messages
 from chassis.tracing import trace_id, traced
@@ -40,6 +30,19 @@ from services.feedback.settings import FeedbackSettings, feedback_settings
 from services.feedback.telegram_sending import send_due
 from services.feedback.telegram_updates import UPDATES, act_on, chat_and_language
 from services.feedback.texts import COMMANDS, words
+
+with models_on_demand():
+    from aiogram import Bot
+    from aiogram.client.session.aiohttp import AiohttpSession
+    from aiogram.client.telegram import TelegramAPIServer
+    from aiogram.exceptions import (
+        AiogramError,
+        ClientDecodeError,
+        TelegramNetworkError,
+        TelegramRetryAfter,
+    )
+    from aiogram.methods import GetUpdates
+    from aiogram.types import BotCommand, Update
 
 log = structlog.get_logger()
 T = TypeVar("T")

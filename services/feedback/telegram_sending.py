@@ -6,30 +6,33 @@ from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import structlog
-from aiogram import Bot
-from aiogram.exceptions import (
-    AiogramError,
-    ClientDecodeError,
-    TelegramBadRequest,
-    TelegramForbiddenError,
-    TelegramNotFound,
-    TelegramRetryAfter,
-    TelegramUnauthorizedError,
-)
-from aiogram.types import (
-    InlineKeyboardButton,
-    InlineKeyboardMarkup,
-    KeyboardButton,
-    ReplyKeyboardMarkup,
-    ReplyKeyboardRemove,
-)
 from prometheus_client import Counter
 
 from chassis.database import Database
 from chassis.failpoints import failpoint
+from chassis.models_on_demand import models_on_demand
 from chassis.transaction import Transaction
 from services.feedback import outgoing
 from services.feedback.outgoing import Line
+
+with models_on_demand():
+    from aiogram import Bot
+    from aiogram.exceptions import (
+        AiogramError,
+        ClientDecodeError,
+        TelegramBadRequest,
+        TelegramForbiddenError,
+        TelegramNotFound,
+        TelegramRetryAfter,
+        TelegramUnauthorizedError,
+    )
+    from aiogram.types import (
+        InlineKeyboardButton,
+        InlineKeyboardMarkup,
+        KeyboardButton,
+        ReplyKeyboardMarkup,
+        ReplyKeyboardRemove,
+    )
 
 log = structlog.get_logger()
 

@@ -4,14 +4,16 @@ import re
 from typing import Final
 from uuid import UUID
 
-from aiogram import Bot, Dispatcher, F
-from aiogram.filters import Command, CommandStart
-from aiogram.types import CallbackQuery, ChatMemberUpdated, Message, Update, User
-
+from chassis.models_on_demand import models_on_demand
 from chassis.transaction import Transaction
 from services.feedback import dialogue, linking, reviews
 from services.feedback.chats import Turn, note_blocked, open_turn
 from services.feedback.linking import SharedContact
+
+with models_on_demand():
+    from aiogram import Bot, Dispatcher, F
+    from aiogram.filters import Command, CommandStart
+    from aiogram.types import CallbackQuery, ChatMemberUpdated, Message, Update, User
 
 UPDATES: Final = ["message", "callback_query", "my_chat_member"]
 """The kinds that the bot asks Telegram for."""

@@ -10,25 +10,28 @@ from types import SimpleNamespace, TracebackType
 from typing import Any, Final, Self
 
 import aiohttp
-from aiogram import Bot
-from aiogram.client.session.aiohttp import AiohttpSession
-from aiogram.client.telegram import TelegramAPIServer
-from aiogram.exceptions import (
-    AiogramError,
-    TelegramAPIError,
-    TelegramBadRequest,
-    TelegramConflictError,
-    TelegramEntityTooLarge,
-    TelegramForbiddenError,
-    TelegramMigrateToChat,
-    TelegramNetworkError,
-    TelegramNotFound,
-    TelegramRetryAfter,
-    TelegramUnauthorizedError,
-)
-from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
+from chassis.models_on_demand import models_on_demand
 from services.messaging.outcomes import NotSent, Outcome, Refused, Sent, Throttled, Unknown
+
+with models_on_demand():
+    from aiogram import Bot
+    from aiogram.client.session.aiohttp import AiohttpSession
+    from aiogram.client.telegram import TelegramAPIServer
+    from aiogram.exceptions import (
+        AiogramError,
+        TelegramAPIError,
+        TelegramBadRequest,
+        TelegramConflictError,
+        TelegramEntityTooLarge,
+        TelegramForbiddenError,
+        TelegramMigrateToChat,
+        TelegramNetworkError,
+        TelegramNotFound,
+        TelegramRetryAfter,
+        TelegramUnauthorizedError,
+    )
+    from aiogram.types import InlineKeyboardButton, InlineKeyboardMarkup
 
 KEEP_ALIVE_S: Final = 2
 """An idle connection is ours to close before the server does: a request that meets a closing one is unknown."""
