@@ -11,10 +11,9 @@ from sqlalchemy.engine import make_url
 from chassis.settings import Settings
 from services.customers.__main__ import service
 from services.customers.tables import metadata
+from tests.emptying import emptying
 from tests.infra import Postgres
 from tests.services.customers.world import Customers, OpenCustomers
-
-EMPTY = f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY"
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +38,7 @@ async def open_customers(migrated: Settings) -> AsyncIterator[OpenCustomers]:
         return opened[-1]
 
     async with open_one().database.engine.begin() as connection:
-        await connection.execute(sa.text(EMPTY))
+        await connection.execute(emptying(metadata))
         await connection.execute(sa.text("ALTER SEQUENCE card_numbers RESTART"))
     yield open_one
     for each in opened:

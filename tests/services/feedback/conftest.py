@@ -6,12 +6,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
-import sqlalchemy as sa
 
 from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.settings import Settings
 from services.feedback.tables import metadata
+from tests.emptying import emptying
 from tests.infra import Postgres
 from tests.services.feedback.world import Feedback, OpenFeedback
 from tests.telegram_sandbox import RunningSandbox, telegram_sandbox
@@ -50,7 +50,7 @@ async def open_feedback(migrated: Settings, sandbox: RunningSandbox) -> AsyncIte
 
     yield open_one
     async with open_one().database.engine.begin() as connection:
-        await connection.execute(sa.text(f"TRUNCATE {', '.join(metadata.tables)} RESTART IDENTITY"))
+        await connection.execute(emptying(metadata))
     for each in opened:
         await each.close()
 

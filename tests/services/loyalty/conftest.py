@@ -11,6 +11,7 @@ from sqlalchemy.engine import make_url
 from chassis.settings import Settings
 from services.loyalty.__main__ import service
 from services.loyalty.tables import metadata
+from tests.emptying import emptying
 from tests.infra import Postgres
 from tests.services.loyalty.world import Loyalty
 
@@ -31,8 +32,7 @@ def migrated(postgres: Postgres) -> Iterator[Settings]:
 async def loyalty(migrated: Settings) -> AsyncIterator[Loyalty]:
     loyalty = Loyalty(migrated)
     yield loyalty
-    tables = ", ".join(name for name in metadata.tables if name != "terms")
     async with loyalty.database.engine.begin() as connection:
-        await connection.execute(sa.text(f"TRUNCATE {tables}"))
+        await connection.execute(emptying(metadata, kept=["terms"]))
         await connection.execute(sa.text("DELETE FROM terms WHERE set_by <> 'migration'"))
     await loyalty.close()

@@ -11,6 +11,7 @@ from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.settings import Settings
 from services.messaging.tables import metadata
+from tests.emptying import emptying
 from tests.infra import Postgres
 from tests.services.messaging.bot_api import BotApi, bot_api
 from tests.services.messaging.world import Messaging, Open
@@ -48,8 +49,7 @@ async def open_messaging(migrated: Settings) -> AsyncIterator[Open]:
 
     yield open_one
     async with open_one().database.engine.begin() as connection:
-        for table in set(metadata.tables) - set(KEPT):
-            await connection.execute(sa.text(f"DELETE FROM {table}"))
+        await connection.execute(emptying(metadata, kept=KEPT))
         await connection.execute(sa.text(NO_TROUBLE))
     for each in opened:
         await each.close()

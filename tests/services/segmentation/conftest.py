@@ -5,13 +5,13 @@ import uuid
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
-import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
 from chassis.database import Database
 from chassis.migrations import migrate
 from chassis.settings import Settings
 from services.segmentation.tables import metadata
+from tests.emptying import emptying
 from tests.infra import Postgres
 from tests.services.segmentation.world import OpenSegmentation, Segmentation
 
@@ -45,7 +45,7 @@ async def open_segmentation(migrated: Settings) -> AsyncIterator[OpenSegmentatio
 
     yield open_one
     async with open_one().database.engine.begin() as connection:
-        await connection.execute(sa.text(f"TRUNCATE {', '.join(metadata.tables)}"))
+        await connection.execute(emptying(metadata))
     for each in opened:
         await each.close()
 
