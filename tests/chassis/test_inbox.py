@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -9,6 +10,7 @@ import sqlalchemy as sa
 
 from chassis import inbox
 from chassis.database import Database
+from chassis.envelope import Heard
 from chassis.ids import new_id
 from chassis.transaction import Transaction
 from tests.chassis.conftest import OpenDatabase
@@ -82,26 +84,31 @@ async def test_in_one_batch_the_first_of_an_id_counts_however_many_there_are(dat
 
 
 async def test_two_workers_with_the_same_events_wait_for_each_other_and_do_not_deadlock(database: Database) -> None:
+    """Both meet in the middle, at an id that a third one holds, and go on when it is given up."""
     events = [heard(cancelled()) for _ in range(100)]
-    first_has_claimed, first_may_commit = asyncio.Event(), asyncio.Event()
+    is_held, give_up = asyncio.Event(), asyncio.Event()
 
-    async def first() -> int:
-        async with database.transaction() as tx:
-            fresh = await inbox.claim(tx, events)
-            first_has_claimed.set()
-            await first_may_commit.wait()
-        return len(fresh)
+    async def hold_the_middle() -> None:
+        async with database.engine.connect() as connection:
+            await inbox.claim(Transaction(connection, service="test", now=database.clock()), [events[50]])
+            is_held.set()
+            await give_up.wait()
+            await connection.rollback()
 
-    async def second() -> int:
-        await first_has_claimed.wait()
+    async def claim(wanted: Sequence[Heard]) -> int:
+        await is_held.wait()
         async with database.transaction() as tx:
-            return len(await inbox.claim(tx, events[::-1]))
+            return len(await inbox.claim(tx, wanted))
+
+    async def both_wait() -> bool:
+        return await waiters(database) == 2
 
     async with asyncio.TaskGroup() as workers:
-        at_first, at_second = workers.create_task(first()), workers.create_task(second())
-        await until(lambda: waiters(database), what="the second one waits")
-        first_may_commit.set()
-    assert (at_first.result(), at_second.result()) == (100, 0)
+        workers.create_task(hold_the_middle())
+        claims = [workers.create_task(claim(events)), workers.create_task(claim(events[::-1]))]
+        await until(both_wait, what="both wait")
+        give_up.set()
+    assert sorted(each.result() for each in claims) == [0, 100]
 
 
 async def test_a_released_event_is_fresh_again_and_no_other(database: Database) -> None:

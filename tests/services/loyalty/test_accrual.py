@@ -5,10 +5,13 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from chassis.ids import new_id
 from contracts.customers import Card, Contact, ContactErased
 from contracts.loyalty import Balance, PointsAccrued
+from services.loyalty import tables
+from tests.harness import until, waiters
 from tests.off_the_bus import came
 from tests.services.loyalty.world import NOW, Loyalty, card, purchase
 
@@ -65,9 +68,16 @@ async def test_a_receipt_of_another_card_at_the_same_moment_is_refused_and_not_l
     first, second = card(), card()
     customers = [await loyalty.knows(first), await loyalty.knows(second)]
     other = Loyalty(loyalty.settings)
-    await asyncio.gather(
-        loyalty.hear(purchase(first, 114_000, receipt="same")), other.hear(purchase(second, 114_000, receipt="same"))
-    )
+
+    async def both_record() -> bool:
+        return await waiters(loyalty.database) == 2
+
+    async with asyncio.TaskGroup() as tills, loyalty.database.engine.connect() as holding_both_back:
+        await holding_both_back.execute(sa.insert(tables.purchases).values(receipt_id="same", state="awaited"))
+        tills.create_task(loyalty.hear(purchase(first, 114_000, receipt="same")))
+        tills.create_task(other.hear(purchase(second, 114_000, receipt="same")))
+        await until(both_record, what="neither has seen the other's receipt, and both write theirs")
+        await holding_both_back.rollback()
     await other.close()
     assert sorted([await loyalty.balance(each) for each in customers]) == [0, 57]
     assert await loyalty.refused() == ["receipt_conflict"]
