@@ -8,7 +8,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaProducer
+from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from chassis import worker
@@ -241,11 +241,24 @@ async def test_a_worker_that_joins_gets_partitions_only_behind_the_batch_in_hand
     newcomer = BookService(await open_database())
     gate = Gate(shop.service)
     await shop.sell(240)
-    async with working(shop.worker(batch_records=10)):
+    first, second = shop.worker(batch_records=10), shop.worker(service=newcomer)
+    asked_to_let_go = asyncio.Event()
+    let_go = first.on_partitions_revoked
+
+    async def note(revoked: set[TopicPartition]) -> None:
+        asked_to_let_go.set()
+        await let_go(revoked)
+
+    async def has_partitions() -> bool:
+        return bool(second.consumer.assignment())
+
+    async with working(first):
         await gate.somebody_waits.wait()
-        async with working(shop.worker(service=newcomer)):
-            await asyncio.sleep(0.5)
-            assert newcomer.calls == []
+        first.on_partitions_revoked = note  # type: ignore[method-assign]
+        async with working(second):
+            await asked_to_let_go.wait()
+            with pytest.raises(AssertionError, match="partitions"):
+                await until(has_partitions, what="the newcomer has partitions", within_s=2)
             gate.opened.set()
             await shop.until_all_is_entered()
             await shop.until_no_lag()

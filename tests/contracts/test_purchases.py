@@ -14,7 +14,7 @@ from chassis.envelope import encode
 from chassis.ids import new_id
 from contracts.examples import EXAMPLES
 from contracts.fields import ean13_check_digit
-from contracts.purchases import MAX_LINES, PurchaseCancelled, PurchaseCompleted, PurchaseReturned
+from contracts.purchases import MAX_LINES, PurchaseCancelled, PurchaseCompleted, PurchaseLine, PurchaseReturned
 from contracts.records import Event
 
 NAMES = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=20)
@@ -168,3 +168,20 @@ def test_one_wrong_digit_of_an_ean13_card_is_noticed(number: str, place: int, by
 def test_a_time_without_an_offset_is_refused_and_one_with_an_offset_is_kept_in_utc() -> None:
     assert "completed_at" in refusal(example(PurchaseCompleted, completed_at="2025-11-02T15:04:05"))
     assert read(example(PurchaseCompleted)).completed_at == datetime(2025, 11, 2, 12, 4, 5, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    "quantity", ["0", "-1", "1.2345", "1234567890123", "1e400", "NaN", "Infinity", "two", "", True, []]
+)
+def test_a_quantity_that_is_none_is_refused_however_often_it_comes(quantity: Any) -> None:
+    line = {"line_no": 1, "product_id": "p", "quantity": quantity, "amount_minor": 1, "total_minor": 1}
+    for _ in range(2):
+        with pytest.raises(ValidationError, match="quantity"):
+            PurchaseLine.model_validate_json(json.dumps(line))
+
+
+@given(QUANTITIES)
+def test_a_quantity_is_understood_the_same_however_often_it_comes(quantity: str) -> None:
+    line = {"line_no": 1, "product_id": "p", "quantity": quantity, "amount_minor": 1, "total_minor": 1}
+    understood = {PurchaseLine.model_validate_json(json.dumps(line)).quantity for _ in range(2)}
+    assert understood == {Decimal(quantity)}
