@@ -75,6 +75,7 @@ async def test_who_blocked_the_bot_is_not_asked_until_they_come_back(
         await feedback.until_rows("SELECT 1 FROM chats WHERE blocked_at IS NOT NULL")
         await feedback.hears(accrued(customer_id))
         assert await asked(feedback) == []
+        await feedback.until_all_is_handled()  # the answer to /start has met the block
         await anna.unblocks()
         await feedback.until_rows("SELECT 1 FROM chats WHERE blocked_at IS NULL")
         await feedback.hears(accrued(customer_id))
