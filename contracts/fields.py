@@ -6,16 +6,7 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import (
-    AfterValidator,
-    AwareDatetime,
-    Field,
-    GetJsonSchemaHandler,
-    StringConstraints,
-    ValidatorFunctionWrapHandler,
-    WithJsonSchema,
-    WrapValidator,
-)
+from pydantic import AfterValidator, AwareDatetime, Field, GetJsonSchemaHandler, StringConstraints, WithJsonSchema
 
 MAX_MINOR = 10**13
 """The largest sum of money or points in one record, in the smallest unit."""
@@ -113,26 +104,9 @@ Points = Annotated[
     Field(ge=0, le=MAX_MINOR, examples=[57]),
     Means("Points, an integer in the smallest unit of their currency."),
 ]
-_quantities: dict[str, Decimal] = {}
-_QUANTITIES_REMEMBERED = 4096
-
-
-def _quantity(value: Any, validate: ValidatorFunctionWrapHandler) -> Decimal:
-    """Almost every line says one of a few quantities; checking a Decimal costs more than the rest of its line."""
-    if type(value) is not str:
-        return validate(value)  # type: ignore[no-any-return]
-    known = _quantities.get(value)
-    if known is None:
-        known = validate(value)
-        if len(_quantities) < _QUANTITIES_REMEMBERED:
-            _quantities[value] = known
-    return known
-
-
 Quantity = Annotated[
     Decimal,
     Field(gt=0, max_digits=12, decimal_places=3, examples=["2"]),
-    WrapValidator(_quantity),
     WithJsonSchema(
         {
             "anyOf": [

