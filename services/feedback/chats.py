@@ -22,7 +22,7 @@ SELECT customer_id, language, balances FROM customers WHERE chat_id = $1 ORDER B
 """
 SET_BLOCKED: Final = """
 INSERT INTO chats (chat_id, seen_at, blocked_at) VALUES ($1, $2, $3)
-ON CONFLICT (chat_id) DO UPDATE SET blocked_at = excluded.blocked_at
+ON CONFLICT (chat_id) DO UPDATE SET seen_at = excluded.seen_at, blocked_at = excluded.blocked_at
 """
 AWAIT_COMMENT: Final = "UPDATE chats SET comment_on = $2, comment_until = $3 WHERE chat_id = $1"
 

@@ -7,7 +7,7 @@ its loss. (Campaigns and receipts go through messaging, which never repeats.)
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -25,7 +25,10 @@ ORDER BY id LIMIT $2
 SETTLE: Final = "DELETE FROM outgoing WHERE id = $1"
 POSTPONE: Final = "UPDATE outgoing SET due_at = $2, tries = tries + 1 WHERE id = $1"
 NOTE_DELIVERY: Final = "UPDATE appeals SET delivery = $2, delivery_at = $3 WHERE id = $1"
-NOTE_BLOCK: Final = "UPDATE chats SET blocked_at = coalesce(blocked_at, $2) WHERE chat_id = $1"
+NOTE_BLOCK: Final = """
+UPDATE chats SET blocked_at = coalesce(blocked_at, $2) WHERE chat_id = $1 AND seen_at <= $3
+"""
+"""A refusal says how it was when it was asked for: who has written or unblocked the bot since is there again."""
 
 Line = Any
 """A row of `outgoing`: id, chat_id, body, appeal_id, tries."""
@@ -69,10 +72,10 @@ async def delivered(tx: Transaction, line: Line) -> None:
         await tx.sql(NOTE_DELIVERY, line.appeal_id, "delivered", tx.now)
 
 
-async def undeliverable(tx: Transaction, line: Line, *, is_blocked: bool) -> None:
-    """Telegram will never take it."""
-    if is_blocked:
-        await tx.sql(NOTE_BLOCK, line.chat_id, tx.now)
+async def undeliverable(tx: Transaction, line: Line, *, blocked_at: datetime | None) -> None:
+    """Telegram will never take it; `blocked_at` is when it was asked and answered that the person blocked the bot."""
+    if blocked_at is not None:
+        await tx.sql(NOTE_BLOCK, line.chat_id, tx.now, blocked_at)
     await tx.sql(SETTLE, line.id)
     if line.appeal_id is not None:
         await tx.sql(NOTE_DELIVERY, line.appeal_id, "undeliverable", tx.now)

@@ -3,12 +3,13 @@
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
+from datetime import datetime
 from typing import Any, Final
 
 import structlog
 from prometheus_client import Counter
 
-from chassis.database import Database
+from chassis.database import Database, utc_now
 from chassis.failpoints import failpoint
 from chassis.models_on_demand import models_on_demand
 from chassis.transaction import Transaction
@@ -68,18 +69,19 @@ async def _send(database: Database, bot: Bot, line: Line) -> None:
 
 async def _outcome(bot: Bot, line: Line) -> Settle:
     """What is to be recorded of the line."""
+    asked_at = utc_now()
     try:
         await _say(bot, line.chat_id, line.body)
     except AiogramError as error:
-        return _after(error, line)
+        return _after(error, line, asked_at)
     return _settle("delivered", lambda tx: outgoing.delivered(tx, line))
 
 
-def _after(error: AiogramError, line: Line) -> Settle:
+def _after(error: AiogramError, line: Line, asked_at: datetime) -> Settle:
     """Whatever may pass is tried again; what Telegram will never take is given up."""
 
-    def give_up(*, is_blocked: bool = False) -> Settle:
-        return lambda tx: outgoing.undeliverable(tx, line, is_blocked=is_blocked)
+    def give_up(*, blocked_at: datetime | None = None) -> Settle:
+        return lambda tx: outgoing.undeliverable(tx, line, blocked_at=blocked_at)
 
     def again(by_s: float) -> Settle:
         return lambda tx: outgoing.postpone(tx, line, by_s=by_s)
@@ -88,7 +90,7 @@ def _after(error: AiogramError, line: Line) -> Settle:
         case TelegramRetryAfter():
             settle = _settle("too_fast", again(float(error.retry_after)))
         case TelegramForbiddenError():
-            settle = _settle("blocked", give_up(is_blocked=True))
+            settle = _settle("blocked", give_up(blocked_at=asked_at))
         case TelegramBadRequest() if ALREADY_SO in error.message:
             settle = _settle("delivered", lambda tx: outgoing.delivered(tx, line))
         case TelegramBadRequest():

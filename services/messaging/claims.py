@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final
+from typing import Any, Final, cast
 from uuid import UUID
 
 import sqlalchemy as sa
@@ -43,6 +43,7 @@ WHERE id = ANY ($1::uuid[])
 """
 DROP = "UPDATE messages SET status = $2, reason = $3, settled_at = $4 WHERE id = $1"
 ADVANCE = "UPDATE channels SET free_at = $2 WHERE channel = $1"
+NEXT_SLOT = "UPDATE channels SET free_at = greatest(free_at, $2) + $3 WHERE channel = $1 RETURNING free_at"
 LOST = """
 UPDATE messages SET status = 'unknown', reason = 'process_lost', settled_at = $1, lease_until = NULL
 WHERE id = ANY (ARRAY(
@@ -79,19 +80,21 @@ class Claimed:
     lease_until: datetime
 
 
-async def claim(tx: Transaction, pace: Pace, *, most: int) -> tuple[list[Claimed], bool]:
+async def claim(tx: Transaction, pace: Pace, *, most: int, lead: timedelta) -> tuple[list[Claimed], bool]:
     """At most so many messages that are due, and whether any were looked at: then there may be more just now.
 
-    What may not go any more (expired, consent withdrawn, chat gone) is settled here, in the same transaction.
+    What may not go any more (expired, consent withdrawn, chat gone) is settled here, in the same transaction, which is
+    expected to take `lead`: slots begin after it.
     """
     if not await tx.sql(WAITING):
         return [], False
     (channel,) = await tx.sql(PACE, TELEGRAM)
-    first = max(channel.free_at, tx.now)
-    slots = min(most, (tx.now + AHEAD - first) // pace.interval + 1)
+    ready_at = tx.now + lead
+    first = max(channel.free_at, ready_at)
+    slots = min(most, (ready_at + AHEAD - first) // pace.interval + 1)
     if channel.paused_until > tx.now or slots <= 0:
         return [], False
-    lease_until = tx.now + AHEAD + pace.lease
+    lease_until = ready_at + AHEAD + pace.lease
     rows = await tx.sql(DUE.format(most=slots), tx.now)
     claimed: list[Claimed] = []
     for row in rows:
@@ -105,6 +108,12 @@ async def claim(tx: Transaction, pace: Pace, *, most: int) -> tuple[list[Claimed
         await tx.sql(TAKE, [each.id for each in claimed], tx.now, lease_until)
         await tx.sql(ADVANCE, TELEGRAM, first + len(claimed) * pace.interval)
     return claimed, bool(rows)
+
+
+async def another_slot(tx: Transaction, pace: Pace, *, lead: timedelta) -> datetime:
+    """A slot for a message that has missed its own: sent late, it would come on top of what others send just then."""
+    ((free_at,),) = await tx.sql(NEXT_SLOT, TELEGRAM, tx.now + lead, pace.interval)
+    return cast(datetime, free_at) - pace.interval
 
 
 async def give_up_lost(tx: Transaction) -> int:

@@ -7,7 +7,7 @@ between leaves the message `sending`; when its lease has run out it is `unknown`
 import asyncio
 import contextlib
 import time
-from collections.abc import Coroutine, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +20,7 @@ from chassis.retrying import may_pass, trying
 from chassis.tracebacks import without_messages
 from chassis.tracing import trace_id, traced
 from chassis.transaction import Transaction
-from services.messaging.claims import Claimed, Pace, claim, give_up_lost
+from services.messaging.claims import Claimed, Pace, another_slot, claim, give_up_lost
 from services.messaging.outcomes import (
     PAUSE_FIRST_S,
     Held,
@@ -43,8 +43,12 @@ log = structlog.get_logger()
 SERVICE: Final = "messaging"
 UNDER_WAY_MAX: Final = 30
 """Messages a process has under way at once: as many become unknown at most when the provider falls silent."""
-RECORDING_MAX: Final = 3
-"""Connections of the pool that recording may take, so that the worker and the API always find one."""
+CONNECTIONS_MAX: Final = 3
+"""Connections of the pool that sending may take, so that the worker and the API always find one."""
+LATE_MAX_S: Final = 0.1
+"""How long after its slot a message may still go. A process that stood still would send at once all that was due
+meanwhile, above the limit a second."""
+LEAD_MAX_S: Final = 2.0
 STOP_GRACE_S: Final = 5.0
 """How long a stopping dispatcher waits for answers that are due; what has none by then becomes unknown."""
 
@@ -57,6 +61,7 @@ NAMES: Final[Mapping[type[Outcome], str]] = {
     Held: "held",
 }
 sends = Counter("kopilka_sends_total", "Attempts to send a message, by what became of them.", ["channel", "outcome"])
+slots_missed = Counter("kopilka_slots_missed_total", "Messages that were too late for their slot and got another.")
 wait_s = Histogram(
     "kopilka_message_wait_seconds",
     "From a message's acceptance until its provider took it.",
@@ -93,8 +98,9 @@ class Dispatcher:
         self._stop = asyncio.Event()
         self._awake = asyncio.Event()
         self._under_way: set[asyncio.Task[None]] = set()
-        self._recording = asyncio.Semaphore(RECORDING_MAX)
+        self._connections = asyncio.Semaphore(CONNECTIONS_MAX)
         self._held_until = 0.0
+        self._lead_s = 0.0
         database.on_commit_of_words(self._awake.set)
 
     async def run(self, stop: asyncio.Event) -> None:
@@ -125,18 +131,32 @@ class Dispatcher:
         claimed: list[Claimed] = []
         async for attempt in trying(SERVICE, "claim", gives_up=self._stop.is_set):
             with attempt:
-                async with self.database.transaction() as tx:
-                    offset_s = time.monotonic() - tx.now.timestamp()
+                async with self._giving_slots() as (tx, offset_s):
                     for message in claimed:
                         await self._record_in(tx, message, Held())
                     lost = await give_up_lost(tx)
-                    claimed, more = await claim(tx, self.pace, most=room)
+                    claimed, more = await claim(tx, self.pace, most=room, lead=self._lead)
         failpoint("after_claim_commit")
         if lost:
             log.warning("messages_lost", channel=TELEGRAM, messages=lost)
         for message in claimed:
             self._start(self._deliver(message, offset_s))
         return more
+
+    @contextlib.asynccontextmanager
+    async def _giving_slots(self) -> AsyncIterator[tuple[Transaction, float]]:
+        """A transaction, and what turns its moments to the monotonic clock, which nobody may set meanwhile.
+
+        How long it takes is where the slots of the next one begin, or else a slow database would make each too late.
+        """
+        begun_s = time.monotonic()
+        async with self.database.transaction() as tx:
+            yield tx, begun_s - tx.now.timestamp()
+        self._lead_s = min(LEAD_MAX_S, time.monotonic() - begun_s)
+
+    @property
+    def _lead(self) -> timedelta:
+        return timedelta(seconds=self._lead_s)
 
     def _start(self, work: Coroutine[Any, Any, None]) -> None:
         task = asyncio.create_task(work)
@@ -160,24 +180,36 @@ class Dispatcher:
                     log.error("message_not_recorded", failure=without_messages(error))
 
     async def _send(self, message: Claimed, offset_s: float) -> Outcome:
-        """Wait for the slot and send, unless by then the process stops, the channel is in trouble or the lease is over.
-
-        Moments are turned to the monotonic clock by `offset_s`: nobody may set that one while a message waits.
-        """
+        """Send in the slot, unless by then the process stops, the channel is in trouble or the lease is over."""
         slot_s = message.slot.timestamp() + offset_s
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._stop.wait(), max(0.0, slot_s - time.monotonic()))
-        now_s = time.monotonic()
-        if self._stop.is_set() or now_s < self._held_until or now_s >= message.lease_until.timestamp() + offset_s:
-            return Held()
+        lease_s = message.lease_until.timestamp() + offset_s
+        while True:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), max(0.0, slot_s - time.monotonic()))
+            now_s = time.monotonic()
+            if self._stop.is_set() or now_s < self._held_until or now_s >= lease_s:
+                return Held()
+            if now_s <= slot_s + LATE_MAX_S:
+                break
+            slot_s = await self._another_slot()
         outcome = await self.telegram.send(message.chat_id, message.text, message.buttons)
         if isinstance(outcome, NotSent | Unknown):
             self._held_until = time.monotonic() + PAUSE_FIRST_S
         return outcome
 
+    async def _another_slot(self) -> float:
+        """By the monotonic clock."""
+        async with self._connections:
+            async for attempt in trying(SERVICE, "exchange a slot", gives_up=self._stop.is_set):
+                with attempt:
+                    async with self._giving_slots() as (tx, offset_s):
+                        slot = await another_slot(tx, self.pace, lead=self._lead)
+        slots_missed.inc()
+        return slot.timestamp() + offset_s
+
     async def _record(self, message: Claimed, outcome: Outcome) -> None:
         """Write it down, however long the database takes; a stopping process gives up and leaves it to the lease."""
-        async with self._recording:
+        async with self._connections:
             async for attempt in trying(SERVICE, "record", gives_up=self._stop.is_set):
                 with attempt:
                     async with self.database.transaction() as tx:

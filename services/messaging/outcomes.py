@@ -75,10 +75,11 @@ UPDATE messages SET status = CASE WHEN text IS NULL THEN 'failed' ELSE 'accepted
                     reason = CASE WHEN text IS NULL THEN 'erased' END,
                     settled_at = CASE WHEN text IS NULL THEN $3::timestamptz END,
                     lease_until = NULL
-WHERE id = $1 AND attempts = $2 AND status = 'sending'
+WHERE id = $1 AND attempts = $2 AND lease_until = $4 AND status = 'sending'
 RETURNING status
 """
-"""The text is gone where the customer was erased meanwhile."""
+"""The text is gone where the customer was erased meanwhile. The lease tells our claim from one that another process
+made with the same number, when ours was put back because nobody knew whether its commit had taken place."""
 TARIFF = "SELECT cost_micros, currency FROM tariffs WHERE channel = $1 AND since <= $2 ORDER BY since DESC LIMIT 1"
 REST_CHAT = "UPDATE contacts SET telegram_free_at = $2 WHERE customer_id = $1"
 CONTACT_IS_GOOD = """
@@ -155,7 +156,7 @@ async def _refused(tx: Transaction, message: Claimed, outcome: Refused) -> None:
 
 async def _put_back(tx: Transaction, message: Claimed) -> None:
     """It waits again, at its old turn."""
-    rows = await tx.sql(PUT_BACK, message.id, message.attempts, tx.now)
+    rows = await tx.sql(PUT_BACK, message.id, message.attempts, tx.now, message.lease_until)
     if rows and rows[0].status == "failed":
         tx.say(facts.failed(message, TELEGRAM, "erased", tx.now))
 

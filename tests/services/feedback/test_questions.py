@@ -9,6 +9,8 @@ import pytest
 from chassis.ids import new_id
 from contracts.fields import Channel
 from contracts.messaging import SendMessage
+from services.feedback import outgoing
+from services.feedback.chats import note_blocked
 from services.feedback.settings import feedback_settings
 from tests.services.feedback.world import TRACE, Feedback, OpenFeedback, accrued, contact
 from tests.telegram_sandbox import RunningSandbox
@@ -75,11 +77,29 @@ async def test_who_blocked_the_bot_is_not_asked_until_they_come_back(
         await feedback.until_rows("SELECT 1 FROM chats WHERE blocked_at IS NOT NULL")
         await feedback.hears(accrued(customer_id))
         assert await asked(feedback) == []
-        await feedback.until_all_is_handled()  # the answer to /start has met the block
         await anna.unblocks()
         await feedback.until_rows("SELECT 1 FROM chats WHERE blocked_at IS NULL")
         await feedback.hears(accrued(customer_id))
     assert await asked(feedback) == [customer_id]
+
+
+@pytest.mark.parametrize(("asked_after_the_return", "is_blocked"), [(False, False), (True, True)])
+async def test_a_refusal_that_comes_late_does_not_block_who_has_come_back(
+    feedback: Feedback, asked_after_the_return: bool, is_blocked: bool
+) -> None:
+    async with feedback.database.transaction() as tx:
+        asked_at = tx.now
+        await outgoing.write(tx, 100500, "Hello!")
+        await note_blocked(tx, 100500, is_blocked=True)
+    async with feedback.database.transaction() as tx:
+        await note_blocked(tx, 100500, is_blocked=False)
+        came_back_at = tx.now
+    async with feedback.database.transaction() as tx:
+        (line,) = await outgoing.due(tx, most=1)
+        await outgoing.undeliverable(tx, line, blocked_at=came_back_at if asked_after_the_return else asked_at)
+
+    assert await feedback.value("SELECT blocked_at IS NOT NULL FROM chats") is is_blocked
+    assert await feedback.value("SELECT count(*) FROM outgoing") == 0
 
 
 async def test_a_customer_is_asked_once_within_the_pause_and_again_after_it(feedback: Feedback) -> None:

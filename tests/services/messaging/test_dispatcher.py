@@ -2,7 +2,6 @@
 
 import asyncio
 import contextlib
-import itertools
 import socket
 import time
 from dataclasses import replace
@@ -11,9 +10,9 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from contracts.messaging import ContactWentBad, MessageFailed, MessageOutcomeUnknown, MessageSent
-from services.messaging.claims import claim
+from services.messaging.claims import Pace, claim
 from services.messaging.dispatcher import Dispatcher
-from services.messaging.outcomes import Held, Unknown
+from services.messaging.outcomes import Held, Unknown, record
 from services.messaging.settings import MessagingSettings
 from services.messaging.telegram import Telegram
 from tests.harness import until
@@ -66,50 +65,6 @@ async def test_a_message_leaves_at_once_though_the_dispatcher_was_asleep(messagi
         await messaging.until_status("sent")
 
     assert api.requests[0].at_s - started < 0.5
-
-
-async def test_a_throttled_message_waits_as_told_and_is_tried_again(messaging: Messaging, api: BotApi) -> None:
-    anna = await messaging.customer()
-    api.answers_to(chat_of(anna), too_many(1))
-    await messaging.hears(accrued(anna))
-
-    async with messaging.dispatching(api):
-        await messaging.until_status("sent")
-
-    first, second = api.requests
-    assert second.at_s - first.at_s >= 1
-    assert (await messaging.message(anna.customer_id)).attempts == 2
-    assert await messaging.said_of(anna.customer_id) == ["MessageAccepted", "MessageSent"]
-
-
-async def test_one_throttled_chat_does_not_hold_up_the_others(messaging: Messaging, api: BotApi) -> None:
-    slow, quick = await messaging.customer(), await messaging.customer()
-    api.answers_to(chat_of(slow), too_many(30))
-
-    async with messaging.dispatching(api):
-        await messaging.hears(accrued(slow))
-        await messaging.until(lambda rows: rows[0].attempts == 1 and rows[0].status == "accepted", what="throttled")
-        await messaging.hears(accrued(quick))
-        await messaging.until(lambda rows: rows[1].status == "sent", what="the other one is sent")
-
-    assert (await messaging.message(slow.customer_id)).status == "accepted"
-
-
-async def test_two_throttled_chats_in_a_row_mean_that_the_bot_must_rest(messaging: Messaging, api: BotApi) -> None:
-    customers = [await messaging.customer() for _ in range(3)]
-    for customer in customers[:2]:
-        api.answers_to(chat_of(customer), too_many(2))
-
-    async with messaging.dispatching(api):
-        for customer in customers[:2]:
-            await messaging.hears(accrued(customer))
-            await messaging.until(
-                lambda rows: rows[-1].attempts == 1 and rows[-1].status == "accepted", what="throttled"
-            )
-        await messaging.hears(accrued(customers[2]))
-        await messaging.until_status("sent")
-
-    assert api.requests[2].at_s - api.requests[1].at_s >= 1.9
 
 
 @pytest.mark.parametrize(
@@ -266,7 +221,7 @@ async def test_what_is_claimed_already_when_the_trouble_begins_is_held_back(mess
         dispatcher = Dispatcher(messaging.database, telegram, MessagingSettings())
         async with messaging.database.transaction() as tx:
             offset_s = time.monotonic() - tx.now.timestamp()
-            (first, second), _ = await claim(tx, dispatcher.pace, most=2)
+            (first, second), _ = await claim(tx, dispatcher.pace, most=2, lead=timedelta())
         outcomes = [await dispatcher._send(each, offset_s) for each in (first, second)]
 
     assert [type(each) for each in outcomes] == [Unknown, Held]
@@ -285,56 +240,6 @@ async def test_messages_to_one_customer_arrive_in_their_order_whatever_happens_t
 
     rows = await messaging.messages(anna.customer_id)
     assert api.texts_to(chat_of(anna)) == [rows[0].text, *(row.text for row in rows)]
-
-
-async def test_one_chat_gets_one_message_a_second(messaging: Messaging, api: BotApi) -> None:
-    anna = await messaging.customer()
-    await messaging.hears(*(accrued(anna, points) for points in range(1, 5)))
-
-    async with (
-        messaging.dispatching(api, telegram_chat_interval_s=0.4),
-        messaging.dispatching(api, telegram_chat_interval_s=0.4),
-    ):
-        await messaging.until_status("sent")
-
-    moments = [request.at_s for request in api.requests]
-    assert min(later - earlier for earlier, later in itertools.pairwise(moments)) >= 0.4
-
-
-async def test_all_chats_together_get_no_more_than_the_limit_over_all_dispatchers(
-    messaging: Messaging, api: BotApi
-) -> None:
-    """A machine that stands still sends what was due meanwhile at once; it seldom does so three times."""
-
-    async def most_in_a_second() -> int:
-        api.requests.clear()
-        await messaging.hears(*[accrued(await messaging.customer()) for _ in range(60)])
-        async with (
-            messaging.dispatching(api, telegram_messages_per_s=25.0),
-            messaging.dispatching(api, telegram_messages_per_s=25.0),
-        ):
-            await messaging.until_status("sent")
-        moments = sorted(request.at_s for request in api.requests)
-        assert len(moments) == 60
-        assert moments[-1] - moments[0] < 10
-        return max(sum(start <= each < start + 1 for each in moments) for start in moments)
-
-    for _ in range(3):
-        if (most := await most_in_a_second()) <= 30:
-            return
-    raise AssertionError(f"{most} messages within a second")
-
-
-async def test_dispatchers_side_by_side_send_each_message_once(messaging: Messaging, api: BotApi) -> None:
-    customers = [await messaging.customer() for _ in range(50)]
-    await messaging.hears(*(accrued(customer, points) for points in range(1, 5) for customer in customers))
-
-    async with messaging.dispatching(api), messaging.dispatching(api), messaging.dispatching(api):
-        await messaging.until_status("sent")
-
-    assert len(api.requests) == 200
-    assert len({(request.chat_id, request.text) for request in api.requests}) == 200
-    assert {row.attempts for row in await messaging.messages()} == {1}
 
 
 async def test_a_consent_withdrawn_in_between_stops_the_advertisement(messaging: Messaging, api: BotApi) -> None:
@@ -549,3 +454,20 @@ async def test_a_claim_whose_commit_is_doubtful_sends_its_messages_once(
 
     assert broken
     assert len(api.requests) == 1
+
+
+async def test_a_claim_that_was_not_committed_does_not_put_back_another_process_claim(messaging: Messaging) -> None:
+    await messaging.hears(accrued(await messaging.customer()))
+    pace = Pace(interval=timedelta(seconds=0.04), lease=timedelta(seconds=30))
+    with contextlib.suppress(ConnectionResetError):
+        async with messaging.database.transaction() as tx:
+            (ours,), _ = await claim(tx, pace, most=1, lead=timedelta())
+            raise ConnectionResetError
+    async with messaging.database.transaction() as tx:
+        (theirs,), _ = await claim(tx, pace, most=1, lead=timedelta())
+
+    async with messaging.database.transaction() as tx:
+        await record(tx, ours, Held(), chat_interval=timedelta(seconds=1))
+
+    assert ours.attempts == theirs.attempts
+    assert [row.status for row in await messaging.messages()] == ["sending"]
