@@ -104,9 +104,8 @@ async def test_what_was_due_while_a_dispatcher_stood_still_keeps_to_the_limit_to
     missed = slots_missed._value.get()
 
     async with messaging.dispatching(api, telegram_messages_per_s=25.0):
-        for sent in (5, 15, 25):
-            await until(partial(sent_at_least, api, sent), what=f"{sent} are sent")
-            asyncio.get_running_loop().call_soon(time.sleep, 0.6)  # the dispatcher with its event loop stands still
+        await until(partial(sent_at_least, api, 20), what="it is at work")
+        asyncio.get_running_loop().call_soon(time.sleep, 0.6)  # the dispatcher with its event loop stands still
         await messaging.until_status("sent")
 
     assert most_in_a_second(api) <= 30
