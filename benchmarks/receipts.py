@@ -3,7 +3,6 @@
 import random
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from decimal import Decimal
 from uuid import UUID
 
 from chassis.ids import new_id
@@ -68,7 +67,7 @@ class Tills:
             line_no=number,
             product_id=str(820_000 + self.random.randrange(90_000)),
             category=self.random.choice(CATEGORIES),
-            quantity=Decimal(1),
+            quantity="1",
             amount_minor=amount,
             discount_minor=discount,
             total_minor=amount - discount,

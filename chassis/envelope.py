@@ -9,12 +9,14 @@ import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from typing import Final
 from uuid import UUID
 
-import orjson
+import ormsgpack
 from pydantic import ValidationError
 
+from chassis.ids import read_id
 from contracts.records import TYPE_PATTERN, Record, Tombstone, family
 
 Headers = tuple[tuple[str, bytes | None], ...]
@@ -99,27 +101,32 @@ def encode(
     record: Record, *, event_id: UUID | str, source: str, time: datetime, traceparent: str | None
 ) -> tuple[Headers, bytes | None]:
     """Headers and value of a record that is to be published; the value of a tombstone is None."""
-    headers: list[tuple[str, bytes | None]] = [
+    headers = (*_attributes(record.type, source, time), ("ce_id", str(event_id).encode()))
+    if traceparent is not None:
+        headers += (("traceparent", traceparent.encode()),)
+    return headers, record.value()
+
+
+@lru_cache
+def _attributes(record_type: str, source: str, time: datetime) -> Headers:
+    """The headers that all records of a kind have in common that are said at one moment."""
+    return (
         ("ce_specversion", b"1.0"),
-        ("ce_id", str(event_id).encode()),
         ("ce_source", source.encode()),
-        ("ce_type", record.type.encode()),
+        ("ce_type", record_type.encode()),
         ("ce_time", time.isoformat().encode()),
         ("content-type", CONTENT_TYPE),
-    ]
-    if traceparent is not None:
-        headers.append(("traceparent", traceparent.encode()))
-    return tuple(headers), record.value()
+    )
 
 
 def pack_headers(headers: Headers) -> bytes:
-    """Headers for a `bytea` column: JSON, each byte of a value as one character, so that any bytes survive."""
-    return orjson.dumps([(name, None if value is None else value.decode("latin-1")) for name, value in headers])
+    """Headers for a `bytea` column: MessagePack, in which any bytes survive."""
+    return ormsgpack.packb(headers)
 
 
 def unpack_headers(packed: bytes) -> Headers:
     """What `pack_headers` packed."""
-    return tuple([(name, None if value is None else value.encode("latin-1")) for name, value in orjson.loads(packed)])
+    return tuple(map(tuple, ormsgpack.unpackb(packed)))
 
 
 def content_hash(value: bytes) -> int:
@@ -148,7 +155,7 @@ def _refuse_unknown_version(record_type: str, known: Mapping[str, type[Record]])
 def _event_id(headers: Mapping[str, bytes | None]) -> UUID:
     text = _text(headers, "ce_id")
     try:
-        return UUID(text)
+        return read_id(text)
     except ValueError:
         raise Unprocessable("bad_header", "ce_id: must be a UUID (version 7 is best)") from None
 

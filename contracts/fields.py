@@ -6,7 +6,16 @@ from decimal import Decimal
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
-from pydantic import AfterValidator, AwareDatetime, Field, GetJsonSchemaHandler, StringConstraints, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    AwareDatetime,
+    Field,
+    GetJsonSchemaHandler,
+    GetPydanticSchema,
+    StringConstraints,
+    WithJsonSchema,
+)
+from pydantic_core import core_schema
 
 MAX_MINOR = 10**13
 """The largest sum of money or points in one record, in the smallest unit."""
@@ -29,6 +38,24 @@ def _card_number(number: str) -> str:
 
 def _utc(moment: datetime) -> datetime:
     return moment.astimezone(UTC)
+
+
+_USUAL_QUANTITY = r"^(?:[1-9][0-9]{0,8}(?:\.[0-9]{1,3})?|0\.(?:[1-9][0-9]{0,2}|0[1-9][0-9]?|00[1-9]))$"
+_QUANTITY = core_schema.union_schema(
+    [
+        core_schema.str_schema(pattern=_USUAL_QUANTITY),
+        core_schema.chain_schema(
+            [
+                core_schema.decimal_schema(gt=Decimal(0), max_digits=12, decimal_places=3),
+                core_schema.no_info_plain_validator_function("{:f}".format),
+            ]
+        ),
+    ],
+    mode="left_to_right",
+    custom_error_type="quantity",
+    custom_error_message="must be a decimal above zero in quotes, with at most three digits after the point",
+)
+"""The usual spelling is kept as it is: making a Decimal of it took a third of decoding a receipt."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +132,8 @@ Points = Annotated[
     Means("Points, an integer in the smallest unit of their currency."),
 ]
 Quantity = Annotated[
-    Decimal,
-    Field(gt=0, max_digits=12, decimal_places=3, examples=["2"]),
+    str,
+    GetPydanticSchema(lambda _source, _handler: _QUANTITY),
     WithJsonSchema(
         {
             "anyOf": [

@@ -124,6 +124,6 @@ async def set_state(tx: Transaction, receipt_id: str, state: str) -> None:
 
 def _packed_lines(purchase: PurchaseCompleted) -> bytes:
     lines: list[tuple[Any, ...]] = [
-        (line.line_no, line.product_id, line.category, str(line.quantity), line.total_minor) for line in purchase.lines
+        (line.line_no, line.product_id, line.category, line.quantity, line.total_minor) for line in purchase.lines
     ]
     return orjson.dumps(lines)

@@ -35,7 +35,7 @@ def returned(receipt_id: str, card_number: str) -> PurchaseReturned:
         terminal_id="367-04",
         returned_at=NOW,
         currency="RUB",
-        lines=[ReturnedLine(line_no=1, quantity=1, total_minor=100)],
+        lines=[ReturnedLine(line_no=1, quantity="1", total_minor=100)],
         total_minor=100,
     )
 

@@ -127,7 +127,7 @@ class Chain:
             line_no=number,
             product_id=f"p{number}",
             category=self.random.choice(CATEGORIES),
-            quantity=number,
+            quantity=str(number),
             amount_minor=total_minor,
             total_minor=total_minor,
         )
@@ -144,7 +144,7 @@ class Chain:
             terminal_id=purchase.terminal_id,
             returned_at=purchase.completed_at,
             currency=purchase.currency,
-            lines=[ReturnedLine(line_no=line.line_no, quantity=1, total_minor=back)],
+            lines=[ReturnedLine(line_no=line.line_no, quantity="1", total_minor=back)],
             total_minor=back,
         )
 

@@ -39,7 +39,7 @@ def _purchase(basket: Basket, till: str, date: datetime, run: str) -> Record:
             line_no=line.line_no,
             product_id=line.product_id,
             category=line.category,
-            quantity=line.quantity,
+            quantity=str(line.quantity),
             amount_minor=line.amount_minor,
             discount_minor=line.discount_minor,
             total_minor=line.total_minor,
@@ -71,7 +71,8 @@ def _undoing(basket: Basket, later: Afterwards, *, step: int, till: str, date: d
             cancelled_at=date,
         )
     lines = [
-        ReturnedLine(line_no=line.line_no, quantity=line.quantity, total_minor=line.total_minor) for line in later.lines
+        ReturnedLine(line_no=line.line_no, quantity=str(line.quantity), total_minor=line.total_minor)
+        for line in later.lines
     ]
     return PurchaseReturned(
         card_number=card_number(basket.household),

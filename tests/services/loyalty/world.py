@@ -3,7 +3,6 @@
 import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
-from decimal import Decimal
 from typing import Any
 from uuid import UUID
 
@@ -100,7 +99,7 @@ def purchase(number: str | None, *totals_minor: int, receipt: str | None = None,
                     line_no=line_no,
                     product_id=f"p{line_no}",
                     category="BREAD",
-                    quantity=Decimal(1),
+                    quantity="1",
                     amount_minor=total,
                     total_minor=total,
                 )
@@ -124,8 +123,7 @@ def came_back(of: PurchaseCompleted, money: dict[int, int], **other: Any) -> Pur
             "returned_at": NOW,
             "currency": of.currency,
             "lines": [
-                ReturnedLine(line_no=line_no, quantity=Decimal(1), total_minor=total)
-                for line_no, total in money.items()
+                ReturnedLine(line_no=line_no, quantity="1", total_minor=total) for line_no, total in money.items()
             ],
             "total_minor": sum(money.values()),
         }
