@@ -66,7 +66,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
                 await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
                 if not taking.done():
                     break
-                batch = await self._topped_up(taking.result())
+                batch = taking.result()
                 taking = asyncio.create_task(self._take())
                 await self._process(batch)
         finally:
@@ -106,31 +106,17 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _take(self) -> Batch:
         """Wait for records, or for a partition to stand further on, and decode them."""
         while True:
-            batch = await self._fetch(self.settings.batch_records, wait_ms=FETCH_WAIT_MS)
-            if batch.items or batch.positions:
+            async for attempt in self._trying("fetch", self._stop.is_set):
+                with attempt:
+                    fetched: dict[TopicPartition, list[ConsumerRecord]] = await self.consumer.getmany(
+                        timeout_ms=FETCH_WAIT_MS, max_records=self.settings.batch_records
+                    )
+            assignment = self.assignment
+            positions = await self._positions()
+            if fetched or positions:
+                items = await self._decoded([record for records in fetched.values() for record in records])
                 failpoint("after_decode")
-                return batch
-
-    async def _topped_up(self, batch: Batch) -> Batch:
-        """With what has come since: a batch that was taken ahead has waited for the one before it."""
-        room = self.settings.batch_records - len(batch.items)
-        if room <= 0:
-            return batch
-        more = await self._fetch(room, wait_ms=0)
-        if more.assignment != batch.assignment:
-            return more
-        return Batch([*batch.items, *more.items], batch.positions | more.positions, batch.assignment)
-
-    async def _fetch(self, most: int, *, wait_ms: int) -> Batch:
-        async for attempt in self._trying("fetch", self._stop.is_set):
-            with attempt:
-                fetched: dict[TopicPartition, list[ConsumerRecord]] = await self.consumer.getmany(
-                    timeout_ms=wait_ms, max_records=most
-                )
-        assignment = self.assignment
-        positions = await self._positions()
-        items = await self._decoded([record for records in fetched.values() for record in records])
-        return Batch(items, positions, assignment)
+                return Batch(items, positions, assignment)
 
     async def _positions(self) -> dict[TopicPartition, int]:
         """The partitions that stand further on than at the last batch, be it past transaction markers alone.
