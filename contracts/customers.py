@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, StringConstraints
 
-from contracts.fields import CardNumber, Channel, CustomerId, Language, Means, Moment, Phone
+from contracts.fields import CardNumber, Channel, Code, CustomerId, Language, Means, Moment, Phone
 from contracts.records import Command, Event, Part, State, Tombstone
 
 Name = Annotated[
@@ -63,6 +63,22 @@ class ConsentWithdrawn(_OfCustomer, type="customers.consent_withdrawn.v1", topic
     """When the customer withdrew the consent."""
     source: Source
     """Where the customer said so."""
+
+
+class CustomerBlocked(_OfCustomer, type="customers.customer_blocked.v1", topic="customers.events"):
+    """From now on the customer neither earns nor spends points; what they have stays theirs."""
+
+    blocked_at: Moment
+    """When the customer was blocked."""
+    reason: Annotated[Code, Field(examples=["suspected_fraud"])]
+    """Why, as a word that the chain chose."""
+
+
+class CustomerUnblocked(_OfCustomer, type="customers.customer_unblocked.v1", topic="customers.events"):
+    """The customer earns and spends points again."""
+
+    unblocked_at: Moment
+    """When the block was taken back."""
 
 
 class CustomerErased(_OfCustomer, type="customers.customer_erased.v1", topic="customers.events"):

@@ -39,6 +39,12 @@ EXAMPLES: Final[dict[str, Example]] = {
         "withdrawn_at": "2025-11-01T09:33:00Z",
         "source": "operator",
     },
+    "customers.customer_blocked.v1": {
+        "customer_id": ANNA,
+        "blocked_at": "2025-12-01T10:00:00Z",
+        "reason": "suspected_fraud",
+    },
+    "customers.customer_unblocked.v1": {"customer_id": ANNA, "unblocked_at": "2025-12-03T10:00:00Z"},
     "customers.customer_erased.v1": {"customer_id": ANNA, "erased_at": "2026-02-01T12:00:00Z"},
     "customers.contact.v1": {
         "customer_id": ANNA,
@@ -124,6 +130,12 @@ EXAMPLES: Final[dict[str, Example]] = {
             {"category": "COFFEE", "total_minor": 84000},
         ],
         "expires_at": "2026-11-02T12:04:05Z",
+    },
+    "loyalty.account_frozen.v1": {**_OPERATION, "reason": "suspected_fraud", "frozen_at": "2025-12-01T10:00:00Z"},
+    "loyalty.account_unfrozen.v1": {
+        **_OPERATION,
+        "unfrozen_at": "2025-12-03T10:00:00Z",
+        "lots_prolonged_s": 172800,
     },
     "loyalty.points_returned.v1": {
         **_OPERATION,

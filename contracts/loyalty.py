@@ -6,6 +6,7 @@ from pydantic import Field, StringConstraints
 
 from contracts.fields import (
     MAX_MINOR,
+    Code,
     Currency,
     CustomerId,
     Id,
@@ -36,21 +37,24 @@ class CategoryTotal(Part):
     """Sum of the totals of its lines."""
 
 
-class _Operation(Event):
-    operation_id: Id
-    """The ledger operation; one event an operation."""
+class _OfAccount(Event):
     customer_id: CustomerId
     """Whose points they are."""
     account_id: Id
-    """The account that the points went to or came from."""
+    """The account that the points are on."""
     points_currency: PointsCurrency
     """Which points."""
-    balance_after: SignedPoints
-    """Available points after the operation; negative only where a setting allows debt."""
 
     @property
     def key(self) -> str:
         return str(self.customer_id)
+
+
+class _Operation(_OfAccount):
+    operation_id: Id
+    """The ledger operation; one event an operation."""
+    balance_after: SignedPoints
+    """Available points after the operation; negative only where a setting allows debt."""
 
 
 class PointsAccrued(_Operation, type="loyalty.points_accrued.v1", topic="loyalty.events"):
@@ -74,6 +78,8 @@ class PointsAccrued(_Operation, type="loyalty.points_accrued.v1", topic="loyalty
     """What was paid by product category, the uncategorised left out."""
     expires_at: Moment | None = None
     """When these points burn, if they do."""
+    withheld: Annotated[Code, Field(examples=["account_frozen"])] | None = None
+    """Why a purchase that would have earned points earned none."""
 
 
 class PointsReturned(_Operation, type="loyalty.points_returned.v1", topic="loyalty.events"):
@@ -97,6 +103,25 @@ class PointsReturned(_Operation, type="loyalty.points_returned.v1", topic="loyal
     """Money given back."""
     categories: list[CategoryTotal] = Field(default=[])
     """Money given back by product category, the uncategorised left out."""
+
+
+class AccountFrozen(_OfAccount, type="loyalty.account_frozen.v1", topic="loyalty.events"):
+    """From now on nothing is earned on the account and nothing is spent from it; the balance stays as it is."""
+
+    reason: Annotated[Code, Field(examples=["suspected_fraud"])]
+    """Why the customer was blocked."""
+    frozen_at: Moment
+    """When the customer was blocked."""
+
+
+class AccountUnfrozen(_OfAccount, type="loyalty.account_unfrozen.v1", topic="loyalty.events"):
+    """The account is as it was before it was frozen."""
+
+    unfrozen_at: Moment
+    """When the block was taken back."""
+    lots_prolonged_s: Annotated[int, Field(ge=0, examples=[0])]
+    """By how much later its points burn, in seconds: as long as it was frozen, where the terms say that they do not
+    age meanwhile; else 0."""
 
 
 class CurrencyBalance(Part):

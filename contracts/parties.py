@@ -9,9 +9,11 @@ from contracts.customers import (
     ConsentWithdrawn,
     Contact,
     ContactErased,
+    CustomerBlocked,
     CustomerChanged,
     CustomerErased,
     CustomerRegistered,
+    CustomerUnblocked,
     LinkTelegram,
     UnlinkTelegram,
 )
@@ -23,7 +25,7 @@ from contracts.feedback import (
     TelegramLinked,
     TelegramUnlinked,
 )
-from contracts.loyalty import Balance, PointsAccrued, PointsReturned
+from contracts.loyalty import AccountFrozen, AccountUnfrozen, Balance, PointsAccrued, PointsReturned
 from contracts.messaging import (
     ContactWentBad,
     MessageAccepted,
@@ -52,12 +54,14 @@ SAYS: Final[Mapping[str, tuple[type[Record], ...]]] = {
         CustomerChanged,
         ConsentGiven,
         ConsentWithdrawn,
+        CustomerBlocked,
+        CustomerUnblocked,
         CustomerErased,
         Contact,
         ContactErased,
         Card,
     ),
-    "loyalty": (PointsAccrued, PointsReturned, Balance),
+    "loyalty": (PointsAccrued, PointsReturned, AccountFrozen, AccountUnfrozen, Balance),
     "messaging": (MessageAccepted, MessageSent, MessageFailed, MessageOutcomeUnknown, ContactWentBad),
     "segmentation": (RfmMoved,),
     "feedback": (
@@ -75,7 +79,16 @@ SAYS: Final[Mapping[str, tuple[type[Record], ...]]] = {
 
 HEARS: Final[Mapping[str, tuple[type[Record], ...]]] = {
     "customers": (LinkTelegram, UnlinkTelegram, ContactWentBad),
-    "loyalty": (PurchaseCompleted, PurchaseReturned, PurchaseCancelled, Card, Contact, ContactErased),
+    "loyalty": (
+        PurchaseCompleted,
+        PurchaseReturned,
+        PurchaseCancelled,
+        Card,
+        Contact,
+        ContactErased,
+        CustomerBlocked,
+        CustomerUnblocked,
+    ),
     "messaging": (Contact, ContactErased, PointsAccrued, PointsReturned, SendMessage),
     "segmentation": (PointsAccrued, PointsReturned, CustomerErased),
     "feedback": (Contact, ContactErased, PointsAccrued, Balance),

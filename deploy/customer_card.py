@@ -60,6 +60,8 @@ def _who(customer: Json) -> Iterator[str]:
     cards = [f"{card['number']} ({card['state']})" for card in customer["cards"]]
     if cards:
         yield _("Cards: {cards}").format(cards=", ".join(cards))
+    if blocked := customer["blocked"]:
+        yield _("Blocked since {since}: {reason}").format(since=_moment(blocked["since"]), reason=blocked["reason"])
     linked = _("linked") if customer["telegram_chat_id"] else _("not linked")
     yield _("Telegram: {linked}").format(linked=linked)
     channels = [consent["channel"] for consent in customer["consents"]]

@@ -9,10 +9,11 @@ from chassis.http import Tx, service_router
 from chassis.pagination import Page, Paging
 from chassis.transaction import Transaction
 from contracts.fields import Channel
-from services.customers import audit, cards, consents, customer, erasure, profile, registration, search
+from services.customers import audit, blocking, cards, consents, customer, erasure, profile, registration, search
 from services.customers.audit import AuditLine, Who
 from services.customers.consents import ConsentLine
 from services.customers.documents import (
+    BlockForm,
     CardDocument,
     ConsentDocument,
     CustomerDocument,
@@ -71,6 +72,18 @@ async def change_customer(tx: Tx, customer_id: UUID, form: ProfileForm, who: Who
 async def erase_customer(tx: Tx, customer_id: UUID, who: Who) -> None:
     """Erase the person: their data leaves at once, here and in every service; there is no way back."""
     await erasure.erase(tx, customer_id, who)
+
+
+@router.post("/{customer_id}/block")
+async def block_customer(tx: Tx, customer_id: UUID, form: BlockForm, who: Who) -> CustomerDocument:
+    """The customer neither earns nor spends points from now on; what they have stays theirs."""
+    return CustomerDocument.of(await blocking.block(tx, customer_id, form.reason, who))
+
+
+@router.post("/{customer_id}/unblock")
+async def unblock_customer(tx: Tx, customer_id: UUID, who: Who) -> CustomerDocument:
+    """The customer earns and spends points again."""
+    return CustomerDocument.of(await blocking.unblock(tx, customer_id, who))
 
 
 @router.post("/{customer_id}/cards", status_code=201, responses={200: {"model": CardDocument}})

@@ -24,6 +24,8 @@ Action = Literal[
     "card_added",
     "card_blocked",
     "card_unblocked",
+    "blocked",
+    "unblocked",
     "unreachable",
     "erased",
 ]

@@ -17,7 +17,8 @@ LOCK = "SELECT id FROM customers WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPD
 LOCK_BY_PHONE = "SELECT id FROM customers WHERE phone = $1 FOR UPDATE"
 READ = """
 SELECT id, phone, first_name, last_name, birth_date, email, telegram_chat_id, language, time_zone, source,
-       registered_at, phone_changed_at, email_changed_at, telegram_changed_at, erased_at,
+       registered_at, phone_changed_at, email_changed_at, telegram_changed_at, blocked_at, block_reason,
+       erased_at,
        ARRAY(SELECT channel FROM consents WHERE customer_id = customers.id ORDER BY channel) AS consent_channels,
        ARRAY(SELECT given_at FROM consents WHERE customer_id = customers.id ORDER BY channel) AS consent_times,
        ARRAY(SELECT channel FROM unreachable_channels WHERE customer_id = customers.id ORDER BY channel)
@@ -34,6 +35,13 @@ class HeldCard(NamedTuple):
 
     number: str
     state: CardState
+
+
+class Block(NamedTuple):
+    """Since when the customer neither earns nor spends points, and why."""
+
+    since: datetime
+    reason: str
 
 
 class GivenConsent(NamedTuple):
@@ -61,6 +69,7 @@ class Customer:
     phone_changed_at: datetime | None
     email_changed_at: datetime | None
     telegram_changed_at: datetime | None
+    blocked: Block | None
     erased_at: datetime | None
     consents: tuple[GivenConsent, ...]
     unreachable: tuple[Channel, ...]
@@ -115,8 +124,10 @@ def _customer(row: sa.Row[Any]) -> Customer:
     facts = dict(row._mapping)
     channels, times = facts.pop("consent_channels"), facts.pop("consent_times")
     numbers, states = facts.pop("card_numbers"), facts.pop("card_states")
+    since, reason = facts.pop("blocked_at"), facts.pop("block_reason")
     return Customer(
         **facts | {"unreachable": tuple(facts["unreachable"])},
+        blocked=None if since is None else Block(since, reason),
         consents=tuple(map(GivenConsent, channels, times)),
         cards=tuple(map(HeldCard, numbers, states)),
     )

@@ -7,7 +7,7 @@ from uuid import UUID
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from chassis.field_faults import N_
-from contracts.fields import CardNumber, Channel, Language
+from contracts.fields import CardNumber, Channel, Code, Language
 from services.customers.audit import Source
 from services.customers.customer import CardState, Customer
 from services.customers.profile_fields import BirthDate, Email, PersonName, TimeZone, TypedPhone
@@ -97,6 +97,21 @@ class ConsentDocument(BaseModel):
     given_at: datetime
 
 
+class BlockForm(_Form):
+    """Why the customer is blocked."""
+
+    reason: Code
+
+
+class BlockDocument(BaseModel):
+    """Since when the customer neither earns nor spends points, and why."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    since: datetime
+    reason: str
+
+
 class CustomerDocument(BaseModel):
     """Who the customer is."""
 
@@ -113,6 +128,7 @@ class CustomerDocument(BaseModel):
     time_zone: str
     source: Source = Field(description="Where the customer came from.")
     registered_at: datetime
+    blocked: BlockDocument | None = Field(description="Where the customer is blocked.")
     consents: list[ConsentDocument]
     unreachable: list[Channel] = Field(description="Channels on which messages no longer arrive.")
     cards: list[CardDocument]

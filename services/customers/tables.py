@@ -34,6 +34,8 @@ customers = sa.Table(
     moment("phone_changed_at", nullable=True),
     moment("email_changed_at", nullable=True),
     moment("telegram_changed_at", nullable=True),
+    moment("blocked_at", nullable=True),
+    sa.Column("block_reason", sa.Text),
     moment("erased_at", nullable=True),
     sa.Column("sought", sa.Text, sa.Computed(SOUGHT, persisted=True)),
     sa.UniqueConstraint("phone"),
@@ -42,6 +44,7 @@ customers = sa.Table(
         "erased_at IS NULL OR num_nonnulls(phone, first_name, last_name, birth_date, email, telegram_chat_id) = 0",
         name="erased",
     ),
+    sa.CheckConstraint("(blocked_at IS NULL) = (block_reason IS NULL)", name="blocked"),
     comment="Who the customer is. Everything that is said of a customer is said while this row is locked.",
 )
 sa.Index("customers_sought_idx", customers.c.sought, postgresql_using="gin", postgresql_ops={"sought": "gin_trgm_ops"})

@@ -1,6 +1,8 @@
 """What the customer has: purchases, the points ledger, lots, levels.
 
 Owns accounts, the double-entry ledger, lots of points, and the life of each purchase.
-Hears `pos.purchases`, `customers.cards`, and of `customers.contacts` the phones that purchases may name.
-Says every ledger operation once on `loyalty.events`, and each customer's newest balance on `loyalty.balances`.
+Hears `pos.purchases`, `customers.cards`, of `customers.contacts` the phones that purchases may name, and of
+`customers.events` who is blocked and unblocked.
+Says every ledger operation once on `loyalty.events`, and which account is frozen; each customer's newest balance on
+`loyalty.balances`.
 """

@@ -13,13 +13,15 @@ from contracts.records import Record
 
 Kind = Literal["card", "phone", "customer"]
 FIND_AND_LOCK = """
-SELECT identifier, usable, accounts.id, accounts.customer_id, balance, spent_minor
+SELECT identifier, usable, accounts.id, accounts.customer_id, balance, spent_minor, frozen_at IS NOT NULL
 FROM identifiers JOIN accounts ON accounts.customer_id = identifiers.customer_id AND points_currency = $2
 WHERE identifier = ANY ($1::text[])
 ORDER BY accounts.id
 FOR UPDATE OF accounts
 """
-LOCK = "SELECT customer_id, balance, spent_minor, points_currency FROM accounts WHERE id = $1 FOR UPDATE"
+LOCK = """
+SELECT customer_id, balance, spent_minor, frozen_at IS NOT NULL, points_currency FROM accounts WHERE id = $1 FOR UPDATE
+"""
 HOLD_PLACE = """
 INSERT INTO identifiers (identifier, kind)
 SELECT identifier, kind FROM unnest($1::text[], $2::text[]) AS asked (identifier, kind) ORDER BY identifier
@@ -61,6 +63,7 @@ class Account:
     customer_id: UUID
     balance: int
     spent_minor: int
+    is_frozen: bool
 
 
 @dataclass(slots=True)
@@ -109,8 +112,8 @@ async def find_and_lock(tx: Transaction, purchases: Iterable[PurchaseCompleted],
 
 async def lock_account(tx: Transaction, account_id: UUID) -> tuple[Account, str]:
     """One account with its row locked, and its currency of points."""
-    ((customer_id, balance, spent_minor, points_currency),) = await tx.sql(LOCK, account_id)
-    return Account(account_id, customer_id, balance, spent_minor), points_currency
+    ((customer_id, balance, spent_minor, is_frozen, points_currency),) = await tx.sql(LOCK, account_id)
+    return Account(account_id, customer_id, balance, spent_minor, is_frozen), points_currency
 
 
 async def introduce(tx: Transaction, introductions: Iterable[Introduction], points_currency: str) -> Sequence[Record]:
@@ -120,7 +123,7 @@ async def introduce(tx: Transaction, introductions: Iterable[Introduction], poin
     """
     named = {each.identifier: each for each in introductions}
     customers = list({each.customer_id for each in named.values()})
-    await tx.sql(OPEN, [new_id() for _ in customers], customers, points_currency, tx.now)
+    await open_accounts(tx, customers, points_currency)
     await tx.sql(
         NAME,
         list(named),
@@ -131,6 +134,11 @@ async def introduce(tx: Transaction, introductions: Iterable[Introduction], poin
     return await waiting.recall(tx, [awaited(each.kind, each.identifier) for each in named.values() if each.usable])
 
 
+async def open_accounts(tx: Transaction, customers: Sequence[UUID], points_currency: str) -> None:
+    """Each of the customers has an account from now on."""
+    await tx.sql(OPEN, [new_id() for _ in customers], customers, points_currency, tx.now)
+
+
 async def forget_phones(tx: Transaction, phones: Mapping[UUID, str | None]) -> None:
     """These customers have no other phone than the one that is named here."""
     await tx.sql(UNNAME_PHONES, list(phones), list(phones.values()))
@@ -139,11 +147,11 @@ async def forget_phones(tx: Transaction, phones: Mapping[UUID, str | None]) -> N
 async def _locked(tx: Transaction, identifiers: Sequence[str], points_currency: str) -> Found:
     by_id: dict[UUID, Account] = {}
     found = Found({}, set())
-    for identifier, usable, account_id, customer_id, balance, spent_minor in await tx.sql(
+    for identifier, usable, account_id, customer_id, balance, spent_minor, is_frozen in await tx.sql(
         FIND_AND_LOCK, identifiers, points_currency
     ):
         if usable:
-            account = by_id.setdefault(account_id, Account(account_id, customer_id, balance, spent_minor))
+            account = by_id.setdefault(account_id, Account(account_id, customer_id, balance, spent_minor, is_frozen))
             found.accounts[identifier] = account
         else:
             found.blocked.add(identifier)

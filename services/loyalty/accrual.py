@@ -85,13 +85,13 @@ RECEIPT_CONFLICT = "receipt_id: was credited before with other content; give eve
 
 def _accrual(tx: Transaction, purchase: PurchaseCompleted, account: Account, terms: Sequence[Terms]) -> Accrual:
     in_force = terms_at(terms, purchase.completed_at)
-    pricing = price_purchase(purchase.total_minor, account.spent_minor, in_force)
+    pricing = price_purchase(purchase.total_minor, account.spent_minor, in_force, is_frozen=account.is_frozen)
     operation = Operation(
         id=new_id(),
         type="purchase",
         account=account,
         points=pricing.points,
-        spent_minor=purchase.total_minor,
+        spent_minor=0 if pricing.withheld else purchase.total_minor,
         receipt_id=purchase.receipt_id,
         occurred_at=purchase.completed_at,
         expires_at=None if in_force.lot_life is None else purchase.completed_at + in_force.lot_life,
@@ -121,4 +121,5 @@ def _points_accrued(accrual: Accrual, points_currency: str) -> PointsAccrued:
         total_minor=purchase.total_minor,
         categories=[CategoryTotal(category=category, total_minor=total) for category, total in by_category.items()],
         expires_at=operation.expires_at,
+        withheld=accrual.pricing.withheld,
     )

@@ -22,6 +22,13 @@ router = service_router(tags=["loyalty"])
 CustomerPath = Annotated[UUID, Path(description="The customer.")]
 
 
+class FreezeOut(BaseModel):
+    """Since when nothing is earned on the account nor spent from it, and why."""
+
+    since: datetime
+    reason: str
+
+
 class AccountOut(BaseModel):
     """An account and what is on it, in the smallest unit of its points."""
 
@@ -31,6 +38,7 @@ class AccountOut(BaseModel):
     level: str = Field(description="The level that the next purchase is priced by.")
     spent_minor: int = Field(description="Money spent so far, which decides the level, smallest unit.")
     opened_at: datetime
+    frozen: FreezeOut | None = Field(description="Where the customer is blocked; the balance stays as it is.")
 
 
 class CustomerBalance(BaseModel):
@@ -88,6 +96,7 @@ class PurchaseOut(BaseModel):
     total_minor: int
     points: int
     level: str
+    withheld: str | None = Field(description="Why it earned nothing, if it would have earned.")
     lines: list[LineOut]
     returns: list[ReturnOut]
 
@@ -112,6 +121,7 @@ class TermsOut(BaseModel):
     currencies: list[str]
     levels: list[Level]
     lot_life_days: int | None
+    lots_age_while_frozen: bool
 
 
 class DifferenceOut(BaseModel):
@@ -147,6 +157,7 @@ async def get_balance(customer_id: CustomerPath, tx: Tx) -> CustomerBalance:
                 level=terms.level_at(row.spent_minor).code,
                 spent_minor=row.spent_minor,
                 opened_at=row.opened_at,
+                frozen=None if row.frozen_at is None else FreezeOut(since=row.frozen_at, reason=row.frozen_because),
             )
             for row in rows
         ],
@@ -193,6 +204,7 @@ async def list_terms(tx: Tx) -> list[TermsOut]:
             currencies=sorted(each.currencies),
             levels=list(each.levels),
             lot_life_days=None if each.lot_life is None else each.lot_life.days,
+            lots_age_while_frozen=each.lots_age_while_frozen,
         )
         for each in await all_terms(tx)
     ]

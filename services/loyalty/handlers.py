@@ -5,11 +5,12 @@ from collections.abc import Sequence
 from chassis import waiting
 from chassis.hears import Hears
 from chassis.transaction import Transaction
-from contracts.customers import Card, Contact, ContactErased
+from contracts.customers import Card, Contact, ContactErased, CustomerBlocked, CustomerUnblocked
 from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
 from contracts.records import Record
 from services.loyalty.accounts import Introduction, forget_phones, introduce
 from services.loyalty.accrual import accrue_purchases
+from services.loyalty.freezing import freeze, unfreeze
 from services.loyalty.returns import awaited_receipt, take_back
 from services.loyalty.terms import all_terms
 
@@ -49,6 +50,16 @@ async def contacts_changed(contacts: Sequence[Contact], tx: Transaction) -> None
         Introduction("phone", phone, customer_id) for customer_id, phone in phones.items() if phone is not None
     ]
     await handle_waiting(tx, await introduce(tx, introductions, await _points_currency(tx)))
+
+
+@hears(CustomerBlocked)
+async def customer_blocked(event: CustomerBlocked, tx: Transaction) -> None:
+    await freeze(tx, event)
+
+
+@hears(CustomerUnblocked)
+async def customer_unblocked(event: CustomerUnblocked, tx: Transaction) -> None:
+    await unfreeze(tx, event)
 
 
 @hears.many(ContactErased)

@@ -10,18 +10,21 @@ BASIS_POINTS = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Pricing:
-    """What a purchase earns, and by which level."""
+    """What a purchase earns, and by which level; `withheld` says why it earns nothing."""
 
     points: int
     level: str
+    withheld: str | None = None
 
 
-def price_purchase(total_minor: int, spent_minor: int, terms: Terms) -> Pricing:
+def price_purchase(total_minor: int, spent_minor: int, terms: Terms, *, is_frozen: bool = False) -> Pricing:
     """The base offer: the level's share of what was paid, in whole points, rounded down once for the receipt.
 
-    `spent_minor` is what the customer had spent before this purchase.
+    `spent_minor` is what the customer had spent before this purchase. A frozen account earns nothing.
     """
     level = terms.level_at(spent_minor)
+    if is_frozen:
+        return Pricing(0, level.code, withheld="account_frozen")
     points = total_minor * level.rate_basis_points // (BASIS_POINTS * terms.point_worth_minor)
     return Pricing(points, level.code)
 

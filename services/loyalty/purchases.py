@@ -15,18 +15,19 @@ from services.loyalty.pricing import Pricing
 KNOWN = "SELECT receipt_id, content_hash FROM purchases WHERE receipt_id = ANY ($1::text[]) AND state <> 'awaited'"
 RECORD = """
 INSERT INTO purchases (receipt_id, state, operation_id, account_id, customer_id, store_id, terminal_id, completed_at,
-                       currency, total_minor, points, level, content_hash, lines)
+                       currency, total_minor, points, level, withheld, content_hash, lines)
 SELECT receipt_id, 'completed', operation_id, account_id, customer_id, store_id, terminal_id, completed_at,
-       currency, total_minor, points, level, content_hash, convert_from(lines, 'UTF8')::json
+       currency, total_minor, points, level, withheld, content_hash, convert_from(lines, 'UTF8')::json
 FROM unnest($1::text[], $2::uuid[], $3::uuid[], $4::uuid[], $5::text[], $6::text[], $7::timestamptz[], $8::text[],
-            $9::bigint[], $10::bigint[], $11::text[], $12::bigint[], $13::bytea[])
+            $9::bigint[], $10::bigint[], $11::text[], $12::text[], $13::bigint[], $14::bytea[])
      AS purchase (receipt_id, operation_id, account_id, customer_id, store_id, terminal_id, completed_at, currency,
-                  total_minor, points, level, content_hash, lines)
+                  total_minor, points, level, withheld, content_hash, lines)
 ON CONFLICT (receipt_id) DO UPDATE SET
     state = excluded.state, operation_id = excluded.operation_id, account_id = excluded.account_id,
     customer_id = excluded.customer_id, store_id = excluded.store_id, terminal_id = excluded.terminal_id,
     completed_at = excluded.completed_at, currency = excluded.currency, total_minor = excluded.total_minor,
-    points = excluded.points, level = excluded.level, content_hash = excluded.content_hash, lines = excluded.lines
+    points = excluded.points, level = excluded.level, withheld = excluded.withheld,
+    content_hash = excluded.content_hash, lines = excluded.lines
 WHERE purchases.state = 'awaited'
 RETURNING receipt_id, xmax <> 0
 """
@@ -34,7 +35,8 @@ HOLD_PLACE = """
 INSERT INTO purchases (receipt_id, state) VALUES ($1, 'awaited') ON CONFLICT (receipt_id) DO NOTHING
 """
 LOCK = """
-SELECT receipt_id, state, operation_id, account_id, customer_id, store_id, currency, total_minor, points, lines
+SELECT receipt_id, state, operation_id, account_id, customer_id, store_id, currency, total_minor, points, withheld,
+       lines
 FROM purchases WHERE receipt_id = $1 FOR UPDATE
 """
 SET_STATE = "UPDATE purchases SET state = $2 WHERE receipt_id = $1"
@@ -64,6 +66,8 @@ class KnownPurchase:
     currency: str
     total_minor: int
     points: int
+    withheld: str | None
+    """Why it earned nothing; then it does not count towards the level either."""
     lines: tuple[Line, ...]
 
 
@@ -101,6 +105,7 @@ async def record(tx: Transaction, accruals: Sequence[Accrual]) -> list[str]:
         [each.purchase.total_minor for each in accruals],
         [each.pricing.points for each in accruals],
         [each.pricing.level for each in accruals],
+        [each.pricing.withheld for each in accruals],
         [each.content_hash for each in accruals],
         [_packed_lines(each.purchase) for each in accruals],
     )

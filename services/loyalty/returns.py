@@ -145,7 +145,7 @@ async def _post(
         type="return" if isinstance(event, PurchaseReturned) else "cancellation",
         account=account,
         points=-taking.points,
-        spent_minor=-taking.total_minor,
+        spent_minor=0 if purchase.withheld else -taking.total_minor,
         receipt_id=purchase.receipt_id,
         occurred_at=_when(event),
         reverses=purchase.operation_id,

@@ -18,6 +18,7 @@ terms = sa.Table(
     sa.Column("currencies", ARRAY(sa.Text), nullable=False),
     sa.Column("levels", JSONB, nullable=False),
     sa.Column("lot_life_days", sa.Integer),
+    sa.Column("lots_age_while_frozen", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.CheckConstraint("point_worth_minor > 0", name="worth"),
     comment="What the programme promises, one row a change; a purchase is priced by the terms of its own time.",
 )
@@ -31,8 +32,12 @@ accounts = sa.Table(
     sa.Column("balance", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("spent_minor", sa.BigInteger, nullable=False, server_default="0"),
     moment("opened_at"),
+    moment("frozen_at", nullable=True),
+    sa.Column("frozen_because", sa.Text),
+    moment("freeze_changed_at", nullable=True),
     sa.UniqueConstraint("customer_id", "points_currency"),
     sa.CheckConstraint("balance >= 0", name="balance"),
+    sa.CheckConstraint("(frozen_at IS NULL) = (frozen_because IS NULL)", name="frozen"),
     comment="One customer's points. `balance` is the sum of the entries; `spent_minor` decides the level.",
 )
 
@@ -63,6 +68,7 @@ purchases = sa.Table(
     sa.Column("total_minor", sa.BigInteger),
     sa.Column("points", sa.BigInteger),
     sa.Column("level", sa.Text),
+    sa.Column("withheld", sa.Text),
     sa.Column("content_hash", sa.BigInteger),
     sa.Column("lines", JSON),
     sa.CheckConstraint("state IN ('awaited', 'completed', 'partly_returned', 'returned', 'cancelled')", name="state"),

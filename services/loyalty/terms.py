@@ -30,6 +30,8 @@ class Terms:
     levels: tuple[Level, ...]
     """By `spent_minor_from`, ascending; the first starts at zero."""
     lot_life: timedelta | None
+    lots_age_while_frozen: bool
+    """Whether points burn at their time though nobody can spend them; else they live as much longer."""
 
     def level_at(self, spent_minor: int) -> Level:
         """The highest level reached by so much spent."""
@@ -55,6 +57,7 @@ async def all_terms(tx: Transaction) -> Sequence[Terms]:
             currencies=frozenset(row.currencies),
             levels=tuple(sorted(LEVELS.validate_python(row.levels), key=lambda level: level.spent_minor_from)),
             lot_life=None if row.lot_life_days is None else timedelta(days=row.lot_life_days),
+            lots_age_while_frozen=row.lots_age_while_frozen,
         )
         for row in await tx.execute(ALL)
     ]

@@ -33,7 +33,7 @@ async def contact_erased(erased: ContactErased, tx: Transaction) -> None:
 
 @hears.many(PointsAccrued)
 async def points_accrued(events: Sequence[PointsAccrued], tx: Transaction) -> None:
-    await accept(tx, [purchase_news(tx, event) for event in events])
+    await accept(tx, [purchase_news(tx, event) for event in events if event.withheld is None])
 
 
 @hears.many(PointsReturned)

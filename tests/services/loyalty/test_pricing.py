@@ -19,6 +19,7 @@ TERMS = Terms(
         Level(code="silver", spent_minor_from=5_000_000, rate_basis_points=600),
     ),
     lot_life=None,
+    lots_age_while_frozen=True,
 )
 totals = st.lists(st.integers(0, 10**9), min_size=1, max_size=30)
 
@@ -30,13 +31,18 @@ def test_a_purchase_earns_five_per_cent_in_whole_points_rounded_down(total_minor
     assert price_purchase(total_minor, 0, TERMS).points == points
 
 
+def test_a_frozen_account_earns_nothing_and_the_pricing_says_so() -> None:
+    frozen = price_purchase(114_000, 0, TERMS, is_frozen=True)
+    assert (frozen.points, frozen.level, frozen.withheld) == (0, "base", "account_frozen")
+
+
 @pytest.mark.parametrize(("spent_minor", "level"), [(0, "base"), (4_999_999, "base"), (5_000_000, "silver")])
 def test_what_was_spent_before_decides_the_level(spent_minor: int, level: str) -> None:
     assert price_purchase(100_000, spent_minor, TERMS).level == level
 
 
 def test_a_purchase_is_priced_by_the_terms_of_its_own_time() -> None:
-    new = Terms(datetime(2025, 6, 1, tzinfo=UTC), "points", 100, frozenset({"RUB"}), TERMS.levels, None)
+    new = Terms(datetime(2025, 6, 1, tzinfo=UTC), "points", 100, frozenset({"RUB"}), TERMS.levels, None, True)
     assert terms_at([new, TERMS], datetime(2025, 5, 31, tzinfo=UTC)) is TERMS
     assert terms_at([new, TERMS], datetime(2025, 6, 1, tzinfo=UTC)) is new
     assert terms_at([new, TERMS], datetime(1999, 1, 1, tzinfo=UTC)) is TERMS

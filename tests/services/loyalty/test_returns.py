@@ -119,4 +119,4 @@ def _known(receipt_id: str, totals: list[int], points: int) -> KnownPurchase:
     some = new_id()
     lines = tuple(Line(line_no, "p", None, "1", total) for line_no, total in enumerate(totals, 1))
     assert sum(split(points, totals)) == points
-    return KnownPurchase(receipt_id, "completed", some, some, some, "367", "RUB", sum(totals), points, lines)
+    return KnownPurchase(receipt_id, "completed", some, some, some, "367", "RUB", sum(totals), points, None, lines)

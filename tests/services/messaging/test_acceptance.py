@@ -41,6 +41,13 @@ async def test_a_purchase_becomes_a_message_in_the_customers_language(messaging:
     assert (to_bob.language, to_bob.purpose, to_bob.traceparent) == ("en", "service", TRACE)
 
 
+async def test_who_earned_nothing_because_they_are_blocked_is_not_told(messaging: Messaging) -> None:
+    anna = await messaging.customer()
+    await messaging.hears(accrued(anna, 0).model_copy(update={"withheld": "account_frozen"}), accrued(anna, 57))
+    (message,) = await messaging.messages()
+    assert "57" in message.text
+
+
 async def test_a_return_becomes_a_message(messaging: Messaging) -> None:
     anna = await messaging.customer(language="en")
 
