@@ -21,6 +21,8 @@ ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
 PYTHON = VENV / "bin" / "python"
 STAMP = VENV / ".requirements"
+LOCK = ROOT / ".venv.lock"
+"""Not `.venv/.lock`: that one is uv's own, and uv would wait for us for ever."""
 REQUIREMENTS = ROOT / "requirements"
 NEEDED_BYTES = 1_500_000_000
 
@@ -85,7 +87,7 @@ class Trouble(Exception):
 
 def main(task: str) -> None:
     VENV.mkdir(exist_ok=True)
-    with (VENV / ".lock").open("w") as lock:
+    with LOCK.open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)  # two `make` at once: the second waits and finds the work done
         if task == "lock":
             write_requirements()

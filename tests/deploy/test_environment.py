@@ -1,6 +1,8 @@
+import hashlib
 import os
 import shutil
 import subprocess
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -36,6 +38,7 @@ def make_environment(clone: Path, task: str, **environ: str) -> subprocess.Compl
         capture_output=True,
         text=True,
         check=False,
+        timeout=100,
         env={"PATH": path, "HOME": str(clone), "KOPILKA_LANG": "en"} | environ,
     )
 
@@ -47,6 +50,29 @@ def test_the_environment_is_made_once_and_again_only_when_the_requirements_chang
     assert make_environment(clone, "run").stderr == ""
     (clone / "requirements/run.txt").write_text("# changed\n")
     assert "Creating the environment" in make_environment(clone, "run").stderr
+
+
+@needs_uv
+def test_an_environment_that_is_there_gets_what_is_required_now(clone: Path, tmp_path: Path) -> None:
+    make_environment(clone, "run")
+    (clone / "requirements/run.txt").write_text(required(wheel(tmp_path)))
+    assert make_environment(clone, "run").returncode == 0
+    assert subprocess.check_output([clone / ".venv/bin/python", "-c", "import purse; print(purse.COINS)"]) == b"3\n"
+
+
+def wheel(folder: Path) -> Path:
+    """A package of one line."""
+    path = folder / "purse-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(path, "w") as packed:
+        packed.writestr("purse.py", "COINS = 3\n")
+        packed.writestr("purse-1.0.dist-info/METADATA", "Metadata-Version: 2.1\nName: purse\nVersion: 1.0\n")
+        packed.writestr("purse-1.0.dist-info/WHEEL", "Wheel-Version: 1.0\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        packed.writestr("purse-1.0.dist-info/RECORD", "")
+    return path
+
+
+def required(package: Path) -> str:
+    return f"purse @ {package.as_uri()} --hash=sha256:{hashlib.sha256(package.read_bytes()).hexdigest()}\n"
 
 
 @needs_uv
