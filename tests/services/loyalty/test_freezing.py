@@ -2,19 +2,22 @@
 
 import asyncio
 from datetime import datetime, timedelta
+from typing import TypeVar, cast
 from uuid import UUID
 
 import pytest
 
 from chassis.ids import new_id
+from chassis.transaction import Transaction
 from contracts.customers import Card, CustomerBlocked, CustomerUnblocked
 from contracts.loyalty import AccountFrozen, AccountUnfrozen, PointsAccrued
-from services.loyalty import freezing
+from services.loyalty.freezing import freeze, unfreeze
 from tests.harness import until, waiters
 from tests.off_the_bus import came
 from tests.services.loyalty.world import NOW, Loyalty, came_back, card, purchase
 
 DAY = timedelta(days=1)
+Blocking = TypeVar("Blocking", CustomerBlocked, CustomerUnblocked)
 
 
 def blocked(customer_id: UUID, at: datetime = NOW, reason: str = "suspected_fraud") -> CustomerBlocked:
@@ -122,19 +125,33 @@ async def test_the_terms_say_whether_points_age_while_they_are_frozen(
     await loyalty.rows("UPDATE terms SET lots_age_while_frozen = true")
 
 
-async def test_a_purchase_that_is_being_credited_and_a_block_wait_for_each_other(loyalty: Loyalty) -> None:
+async def test_a_purchase_that_is_being_credited_waits_for_the_block(loyalty: Loyalty) -> None:
     number = card()
     customer_id = await loyalty.knows(number)
     async with loyalty.database.transaction() as tx:
-        event = came(blocked(customer_id), NOW)
-        tx.hearing([event])
-        await freezing.freeze(tx, event.record)  # type: ignore[arg-type]
+        await freeze(tx, heard(tx, blocked(customer_id)))
         crediting = asyncio.create_task(loyalty.hear(purchase(number, 100_000)))
-
-        async def waits() -> bool:
-            return await waiters(loyalty.database) > 0
-
-        await until(waits, what="the purchase waits for the block")
+        await until(lambda: waiters(loyalty.database), what="the purchase waits for the block")
     await crediting
 
     assert [each.withheld for each in await loyalty.said(PointsAccrued)] == ["account_frozen"]
+
+
+async def test_a_block_that_is_heard_once_more_while_it_is_taken_back_does_not_last(loyalty: Loyalty) -> None:
+    number = card()
+    customer_id = await loyalty.knows(number)
+    async with loyalty.database.transaction() as tx:
+        await freeze(tx, heard(tx, blocked(customer_id)))
+        await unfreeze(tx, heard(tx, unblocked(customer_id)))
+        repeating = asyncio.create_task(loyalty.hear(blocked(customer_id)))
+        await until(lambda: waiters(loyalty.database), what="the repeated block waits")
+    await repeating
+    await loyalty.hear(purchase(number, 100_000))
+
+    assert [each.points for each in await loyalty.said(PointsAccrued)] == [50]
+
+
+def heard(tx: Transaction, event: Blocking) -> Blocking:
+    came_off_the_bus = came(event, NOW)
+    tx.hearing([came_off_the_bus])
+    return cast(Blocking, came_off_the_bus.record)
