@@ -137,18 +137,19 @@ async def test_a_purchase_that_is_being_credited_waits_for_the_block(loyalty: Lo
     assert [each.withheld for each in await loyalty.said(PointsAccrued)] == ["account_frozen"]
 
 
-async def test_a_block_that_is_heard_once_more_while_it_is_taken_back_does_not_last(loyalty: Loyalty) -> None:
+async def test_an_unblocking_that_is_heard_once_more_does_not_take_back_a_newer_block(loyalty: Loyalty) -> None:
     number = card()
     customer_id = await loyalty.knows(number)
+    await loyalty.hear(blocked(customer_id))
     async with loyalty.database.transaction() as tx:
-        await freeze(tx, heard(tx, blocked(customer_id)))
         await unfreeze(tx, heard(tx, unblocked(customer_id)))
-        repeating = asyncio.create_task(loyalty.hear(blocked(customer_id)))
-        await until(lambda: waiters(loyalty.database), what="the repeated block waits")
+        await freeze(tx, heard(tx, blocked(customer_id, NOW + 2 * DAY)))
+        repeating = asyncio.create_task(loyalty.hear(unblocked(customer_id)))
+        await until(lambda: waiters(loyalty.database), what="the repeated unblocking waits")
     await repeating
     await loyalty.hear(purchase(number, 100_000))
 
-    assert [each.points for each in await loyalty.said(PointsAccrued)] == [50]
+    assert [each.points for each in await loyalty.said(PointsAccrued)] == [0]
 
 
 def heard(tx: Transaction, event: Blocking) -> Blocking:
