@@ -14,8 +14,8 @@ Name = Annotated[
 TimeZone = Annotated[
     str, StringConstraints(max_length=64), Means("IANA name of a time zone."), Field(examples=["Europe/Moscow"])
 ]
-ChatId = Annotated[int, Means("Id of the Telegram chat with the customer."), Field(examples=[100500])]
 Source = Annotated[Literal["till", "bot", "operator", "import"], Field(examples=["till"])]
+ChatId = Annotated[int, Means("Id of the Telegram chat with the customer."), Field(examples=[100500])]
 
 
 class _OfCustomer(Event):

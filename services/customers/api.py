@@ -5,12 +5,13 @@ from uuid import UUID
 
 from fastapi import Path, Query, Response
 
+from chassis.actor import Who
 from chassis.http import Tx, service_router
 from chassis.pagination import Page, Paging
 from chassis.transaction import Transaction
 from contracts.fields import Channel
 from services.customers import audit, blocking, cards, consents, customer, erasure, profile, registration, search
-from services.customers.audit import AuditLine, Who
+from services.customers.audit import AuditLine
 from services.customers.consents import ConsentLine
 from services.customers.documents import (
     BlockForm,

@@ -2,20 +2,18 @@
 
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Annotated, Final, Literal, NamedTuple, get_args
+from typing import Final, Literal
 from uuid import UUID
 
 import sqlalchemy as sa
-from fastapi import Depends, Header
 from pydantic import BaseModel, Field
 
+from chassis.actor import Actor
 from chassis.ids import new_id
 from chassis.pagination import Keyset, Page, PageAsked
 from chassis.transaction import Transaction
 from services.customers import tables
 
-Source = Literal["till", "bot", "operator", "import"]
-"""Where a change of a customer comes from."""
 Action = Literal[
     "registered",
     "changed",
@@ -29,19 +27,7 @@ Action = Literal[
     "unreachable",
     "erased",
 ]
-HEADER: Final = "Kopilka-Actor"
-PATTERN: Final = rf"^({'|'.join(get_args(Source))})(:[A-Za-z0-9._@-]{{1,64}})?$"
 NEWEST_FIRST = Keyset([tables.audit.c.id], descending=True)
-
-
-class Actor(NamedTuple):
-    """Who acts: the kind, and the name that they gave (`367-04`, `anna`), if any."""
-
-    source: Source
-    name: str = ""
-
-    def __str__(self) -> str:
-        return f"{self.source}:{self.name}" if self.name else self.source
 
 
 BOT: Final = Actor("bot")
@@ -58,25 +44,6 @@ class AuditLine(BaseModel):
     who: str = Field(
         description="As the header Kopilka-Actor named them, or the service that said so.", examples=["till:367-04"]
     )
-
-
-async def _actor(
-    kopilka_actor: Annotated[
-        str,
-        Header(
-            pattern=PATTERN,
-            description="Who acts, for the audit trail: `till`, `operator`, `bot` or `import`, "
-            "then their own name behind a colon.",
-            examples=["till:367-04"],
-        ),
-    ] = "till",
-) -> Actor:
-    source, _, name = kopilka_actor.partition(":")
-    return Actor(source, name)  # type: ignore[arg-type]  # the pattern lets nothing else through
-
-
-Who = Annotated[Actor, Depends(_actor)]
-"""Who sends the request, as an endpoint's argument."""
 
 
 async def record(

@@ -3,10 +3,10 @@
 from typing import Final
 from uuid import UUID
 
+from chassis.actor import Actor
 from chassis.transaction import Transaction
 from contracts.customers import CustomerBlocked, CustomerUnblocked
 from services.customers import audit
-from services.customers.audit import Actor
 from services.customers.customer import Customer, lock_one, read_one
 
 SET: Final = "UPDATE customers SET blocked_at = $2, block_reason = $3 WHERE id = $1"

@@ -5,12 +5,12 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from chassis.actor import Actor
 from chassis.problems import Problem
 from chassis.transaction import Transaction
 from contracts.customers import Card
 from contracts.fields import ean13_check_digit
 from services.customers import audit
-from services.customers.audit import Actor
 from services.customers.customer import CardState, Customer, HeldCard, lock_one
 
 PREFIX: Final = "29"

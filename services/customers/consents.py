@@ -7,13 +7,13 @@ from uuid import UUID
 import sqlalchemy as sa
 from pydantic import BaseModel, Field
 
+from chassis.actor import Actor, Source
 from chassis.ids import new_id
 from chassis.pagination import Keyset, Page, PageAsked
 from chassis.transaction import Transaction
 from contracts.customers import ConsentGiven, ConsentWithdrawn
 from contracts.fields import Channel
 from services.customers import audit, tables
-from services.customers.audit import Actor, Source
 from services.customers.contacts import tell
 from services.customers.customer import Customer, GivenConsent, lock_one
 

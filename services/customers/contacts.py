@@ -3,11 +3,11 @@
 from typing import Final
 from uuid import UUID
 
+from chassis.actor import Actor
 from chassis.transaction import Transaction
 from contracts.customers import Consent, Contact, CustomerChanged
 from contracts.records import Record
 from services.customers import audit
-from services.customers.audit import Actor
 from services.customers.customer import Customer, read
 
 TOLD: Final = (

@@ -8,10 +8,10 @@ from uuid import UUID
 
 import sqlalchemy as sa
 
+from chassis.actor import Source
 from chassis.problems import Problem
 from chassis.transaction import Transaction
 from contracts.fields import Channel, Language
-from services.customers.audit import Source
 
 LOCK = "SELECT id FROM customers WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
 LOCK_BY_PHONE = "SELECT id FROM customers WHERE phone = $1 FOR UPDATE"

@@ -6,9 +6,9 @@ from uuid import UUID
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
+from chassis.actor import Source
 from chassis.field_faults import N_
 from contracts.fields import CardNumber, Channel, Code, Language
-from services.customers.audit import Source
 from services.customers.customer import CardState, Customer
 from services.customers.profile_fields import BirthDate, Email, PersonName, TimeZone, TypedPhone
 from services.customers.registration import Registration

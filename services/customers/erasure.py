@@ -8,10 +8,10 @@ hear `CustomerErased`. What stays names nobody: the id, the moments, the proof o
 
 from uuid import UUID
 
+from chassis.actor import Actor
 from chassis.transaction import Transaction
 from contracts.customers import Contact, ContactErased, CustomerErased, LinkTelegram
 from services.customers import audit, cards
-from services.customers.audit import Actor
 from services.customers.customer import Customer, lock, not_found
 from services.customers.settings import customers_settings
 

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from typing import Any, Final
 from uuid import UUID
 
+from chassis.actor import Actor
 from chassis.problems import Problem
 from chassis.transaction import Transaction
 from contracts.fields import Channel
 from services.customers import reachability, tables
-from services.customers.audit import Actor
 from services.customers.claims import claim
 from services.customers.contacts import tell
 from services.customers.customer import Customer, lock_one

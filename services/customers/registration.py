@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from uuid import UUID
 
+from chassis.actor import Actor
 from chassis.ids import new_id
 from chassis.transaction import Transaction
 from contracts.customers import CustomerRegistered
 from contracts.fields import Channel, Language
 from contracts.records import Record
 from services.customers import audit, cards, consents, tables
-from services.customers.audit import Actor
 from services.customers.claims import claim
 from services.customers.contacts import tell_first
 from services.customers.customer import Customer, lock_by_phone, read_one
