@@ -28,6 +28,14 @@ SignedPoints = Annotated[
 ]
 
 
+Actor = Annotated[
+    str,
+    StringConstraints(max_length=80),
+    Means("Who acts: the kind (till, operator, bot, import), then their own name behind a colon."),
+    Field(examples=["operator:anna"]),
+]
+
+
 class CategoryTotal(Part):
     """What one product category contributed to a receipt."""
 
@@ -103,6 +111,38 @@ class PointsReturned(_Operation, type="loyalty.points_returned.v1", topic="loyal
     """Money given back."""
     categories: list[CategoryTotal] = Field(default=[])
     """Money given back by product category, the uncategorised left out."""
+    written_off: Annotated[Points, Field(examples=[0])] = 0
+    """Points that should have been taken back as well, but were spent already and given up."""
+
+
+class PointsAdjusted(_Operation, type="loyalty.points_adjusted.v1", topic="loyalty.events"):
+    """Somebody of the staff gave or took points by hand."""
+
+    points: Annotated[SignedPoints, Field(examples=[100])]
+    """Points given; negative where points were taken."""
+    reason: Annotated[Code, Field(examples=["complaint"])]
+    """Why, as a word that the chain chose."""
+    actor: Actor
+    """Who did it."""
+    adjusted_at: Moment
+    """When it was done."""
+    expires_at: Moment | None = None
+    """When given points burn, if they do."""
+
+
+class OperationReversed(_Operation, type="loyalty.operation_reversed.v1", topic="loyalty.events"):
+    """An operation by hand was taken back whole; nothing is deleted in the ledger."""
+
+    reverses: Id
+    """The operation that was taken back."""
+    points: Annotated[SignedPoints, Field(examples=[-100])]
+    """As it changed the account: the opposite of what was taken back."""
+    reason: Annotated[Code, Field(examples=["mistake"])]
+    """Why, as a word that the chain chose."""
+    actor: Actor
+    """Who did it."""
+    reversed_at: Moment
+    """When it was done."""
 
 
 class AccountFrozen(_OfAccount, type="loyalty.account_frozen.v1", topic="loyalty.events"):

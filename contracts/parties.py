@@ -25,7 +25,15 @@ from contracts.feedback import (
     TelegramLinked,
     TelegramUnlinked,
 )
-from contracts.loyalty import AccountFrozen, AccountUnfrozen, Balance, PointsAccrued, PointsReturned
+from contracts.loyalty import (
+    AccountFrozen,
+    AccountUnfrozen,
+    Balance,
+    OperationReversed,
+    PointsAccrued,
+    PointsAdjusted,
+    PointsReturned,
+)
 from contracts.messaging import (
     ContactWentBad,
     MessageAccepted,
@@ -61,7 +69,15 @@ SAYS: Final[Mapping[str, tuple[type[Record], ...]]] = {
         ContactErased,
         Card,
     ),
-    "loyalty": (PointsAccrued, PointsReturned, AccountFrozen, AccountUnfrozen, Balance),
+    "loyalty": (
+        PointsAccrued,
+        PointsReturned,
+        PointsAdjusted,
+        OperationReversed,
+        AccountFrozen,
+        AccountUnfrozen,
+        Balance,
+    ),
     "messaging": (MessageAccepted, MessageSent, MessageFailed, MessageOutcomeUnknown, ContactWentBad),
     "segmentation": (RfmMoved,),
     "feedback": (

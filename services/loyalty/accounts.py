@@ -22,6 +22,10 @@ FOR UPDATE OF accounts
 LOCK = """
 SELECT customer_id, balance, spent_minor, frozen_at IS NOT NULL, points_currency FROM accounts WHERE id = $1 FOR UPDATE
 """
+LOCK_OF_CUSTOMER = """
+SELECT id, customer_id, balance, spent_minor, frozen_at IS NOT NULL FROM accounts
+WHERE customer_id = $1 AND points_currency = $2 FOR UPDATE
+"""
 HOLD_PLACE = """
 INSERT INTO identifiers (identifier, kind)
 SELECT identifier, kind FROM unnest($1::text[], $2::text[]) AS asked (identifier, kind) ORDER BY identifier
@@ -114,6 +118,11 @@ async def lock_account(tx: Transaction, account_id: UUID) -> tuple[Account, str]
     """One account with its row locked, and its currency of points."""
     ((customer_id, balance, spent_minor, is_frozen, points_currency),) = await tx.sql(LOCK, account_id)
     return Account(account_id, customer_id, balance, spent_minor, is_frozen), points_currency
+
+
+async def lock_account_of(tx: Transaction, customer_id: UUID, points_currency: str) -> Account | None:
+    """The customer's account with its row locked; None where there is none."""
+    return next((Account(*row) for row in await tx.sql(LOCK_OF_CUSTOMER, customer_id, points_currency)), None)
 
 
 async def introduce(tx: Transaction, introductions: Iterable[Introduction], points_currency: str) -> Sequence[Record]:

@@ -6,19 +6,36 @@ from uuid import UUID
 
 import sqlalchemy as sa
 from fastapi import Path, Query
-from pydantic import BaseModel, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
+from chassis.actor import Actor, Who
+from chassis.field_faults import N_
 from chassis.pagination import Keyset, Page, Paging
 from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
 from chassis.tables import waiting
-from services.loyalty import reconciliation
+from chassis.transaction import Transaction
+from contracts.fields import MAX_MINOR, Code
+from services.loyalty import by_hand, reconciliation
+from services.loyalty.by_hand import Why
+from services.loyalty.ledger import OperationType
 from services.loyalty.pricing import split
-from services.loyalty.tables import accounts, operations, purchases, returns
+from services.loyalty.tables import accounts, operation_notes, operations, purchases, returns
 from services.loyalty.terms import Level, all_terms
 
 router = service_router(tags=["loyalty"])
 
+_later = operations.alias()
+OPERATIONS = sa.select(
+    operations,
+    operation_notes.c.actor,
+    operation_notes.c.reason,
+    operation_notes.c.comment,
+    sa.select(_later.c.id)
+    .where(_later.c.reverses == operations.c.id, _later.c.type == "reversal")
+    .scalar_subquery()
+    .label("reversed_by"),
+).select_from(operations.outerjoin(operation_notes, operation_notes.c.operation_id == operations.c.id))
 CustomerPath = Annotated[UUID, Path(description="The customer.")]
 
 
@@ -52,13 +69,47 @@ class OperationOut(BaseModel):
     """One operation of the ledger."""
 
     id: UUID
-    type: Literal["purchase", "return", "cancellation"]
+    type: OperationType
     account_id: UUID
     points: int = Field(description="As it changed the account; negative where points were taken.")
-    receipt_id: str
+    receipt_id: str | None
     reverses: UUID | None
     occurred_at: datetime
     entered_at: datetime
+    actor: str | None = Field(description="Who did it by hand.", examples=["operator:anna"])
+    reason: str | None = Field(description="Why it was done by hand.", examples=["complaint"])
+    comment: str | None = Field(description="For the staff alone.")
+    reversed_by: UUID | None = Field(description="The operation that took it back.")
+
+
+class WhyForm(BaseModel):
+    """Why something is done by hand."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    reason: Code
+    comment: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
+        None, description="For the staff alone; customers never see it."
+    )
+
+    def why(self, who: Actor) -> Why:
+        return Why(who, self.reason, self.comment)
+
+
+class AdjustmentForm(WhyForm):
+    """Points given or taken by hand."""
+
+    points: Annotated[int, Field(ge=-MAX_MINOR, le=MAX_MINOR, description="Negative to take points; not 0.")]
+    expires_at: AwareDatetime | None = Field(
+        None, description="When given points burn; left out, as long after now as the terms say."
+    )
+
+    @field_validator("points")
+    @classmethod
+    def _some(cls, points: int) -> int:
+        if points == 0:
+            raise ValueError(N_("give or take at least one point"))
+        return points
 
 
 class LineOut(BaseModel):
@@ -79,6 +130,7 @@ class ReturnOut(BaseModel):
     returned_at: datetime
     total_minor: int
     points: int = Field(description="Points taken back.")
+    written_off: int = Field(description="Points that were spent already and given up.")
 
 
 class PurchaseOut(BaseModel):
@@ -122,6 +174,7 @@ class TermsOut(BaseModel):
     levels: list[Level]
     lot_life_days: int | None
     lots_age_while_frozen: bool
+    returned_but_spent: Literal["other_lots", "write_off"]
 
 
 class DifferenceOut(BaseModel):
@@ -168,9 +221,23 @@ async def get_balance(customer_id: CustomerPath, tx: Tx) -> CustomerBalance:
 async def list_operations(customer_id: CustomerPath, tx: Tx, paging: Paging) -> Page[OperationOut]:
     """The customer's operations, newest first."""
     mine = sa.select(accounts.c.id).where(accounts.c.customer_id == customer_id)
-    select = sa.select(operations).where(operations.c.account_id.in_(mine))
+    select = OPERATIONS.where(operations.c.account_id.in_(mine))
     rows, following = await Keyset([operations.c.id], descending=True).page(tx, select, paging)
     return Page(items=[OperationOut.model_validate(row._mapping) for row in rows], next=following)
+
+
+@router.post("/customers/{customer_id}/operations", status_code=201)
+async def adjust_points(customer_id: CustomerPath, form: AdjustmentForm, who: Who, tx: Tx) -> OperationOut:
+    """Give the customer points by hand, or take them: soonest-expiring first, never more than there are."""
+    done = await by_hand.adjust(tx, customer_id, form.points, form.expires_at, form.why(who))
+    return await _operation(tx, done.id)
+
+
+@router.post("/operations/{operation_id}/reversal", status_code=201)
+async def reverse_operation(operation_id: UUID, form: WhyForm, who: Who, tx: Tx) -> OperationOut:
+    """Take back what was done by hand, whole and once; the ledger keeps both."""
+    done = await by_hand.reverse(tx, operation_id, form.why(who))
+    return await _operation(tx, done.id)
 
 
 @router.get("/purchases/{receipt_id}")
@@ -205,6 +272,7 @@ async def list_terms(tx: Tx) -> list[TermsOut]:
             levels=list(each.levels),
             lot_life_days=None if each.lot_life is None else each.lot_life.days,
             lots_age_while_frozen=each.lots_age_while_frozen,
+            returned_but_spent=each.returned_but_spent,
         )
         for each in await all_terms(tx)
     ]
@@ -216,6 +284,11 @@ async def reconcile(tx: Tx, most: Annotated[int, Query(ge=1, le=10_000)] = 1000)
     counted = (await tx.execute(sa.select(sa.func.count()).select_from(operations))).scalar_one()
     found = await reconciliation.differences(tx, most=most)
     return Reconciliation(operations=counted, differences=[DifferenceOut(**each._asdict()) for each in found])
+
+
+async def _operation(tx: Transaction, operation_id: UUID) -> OperationOut:
+    row = (await tx.execute(OPERATIONS.where(operations.c.id == operation_id))).one()
+    return OperationOut.model_validate(row._mapping)
 
 
 def _no_customer() -> Problem:
@@ -232,7 +305,11 @@ def _lines(row: sa.Row[Any]) -> list[LineOut]:
 
 def _return(row: sa.Row[Any]) -> ReturnOut:
     return ReturnOut(
-        return_id=row.return_id, returned_at=row.returned_at, total_minor=row.total_minor, points=row.points
+        return_id=row.return_id,
+        returned_at=row.returned_at,
+        total_minor=row.total_minor,
+        points=row.points,
+        written_off=row.written_off,
     )
 
 

@@ -11,7 +11,9 @@ from typing import Literal
 from uuid import UUID
 
 from chassis.transaction import Transaction
+from services.loyalty import lots
 from services.loyalty.accounts import Account
+from services.loyalty.lots import Movement
 
 PROGRAMME = UUID(int=0)
 """The account that points come from and return to; its balance is the sum of its entries."""
@@ -31,17 +33,15 @@ WITH posted AS MATERIALIZED (
     SELECT $13, id, -points, NULL FROM posted
 ), opened AS (
     INSERT INTO lots (account_id, operation_id, amount, remaining, expires_at)
-    SELECT account_id, id, points, points, expires_at FROM posted WHERE points > 0
+    SELECT account_id, id, points, points, expires_at FROM posted WHERE points > 0 AND reverses IS NULL
 )
 UPDATE accounts SET balance = accounts.balance + change.points, spent_minor = accounts.spent_minor + change.spent_minor
 FROM unnest($10::uuid[], $11::bigint[], $14::bigint[]) AS change (account_id, points, spent_minor)
 WHERE accounts.id = change.account_id
 """
-TAKE = """
-UPDATE lots SET remaining = remaining - taken.points
-FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS taken (account_id, operation_id, points)
-WHERE lots.account_id = taken.account_id AND lots.operation_id = taken.operation_id
-"""
+
+
+OperationType = Literal["purchase", "return", "cancellation", "manual", "reversal"]
 
 
 @dataclass(slots=True)
@@ -49,16 +49,18 @@ class Operation:
     """One ledger operation on a locked account. `points` is what the account gains; the programme loses as much."""
 
     id: UUID
-    type: Literal["purchase", "return", "cancellation"]
+    type: OperationType
     account: Account
     points: int
     spent_minor: int
     """Money spent (negative: given back), for the customer's level."""
-    receipt_id: str
+    receipt_id: str | None
     occurred_at: datetime
     expires_at: datetime | None = None
     reverses: UUID | None = None
-    """The operation whose lot the points are taken from."""
+    """The operation that it takes back, whole or in part."""
+    movements: Sequence[Movement] = ()
+    """Of an operation that opens no lot: from which lots the points are taken, or to which they go back."""
     balance_after: int = 0
 
 
@@ -72,9 +74,9 @@ def enter(operations: Iterable[Operation]) -> None:
 
 
 async def post(tx: Transaction, operations: Sequence[Operation]) -> None:
-    """Write entered operations with their entries and lots, and the new balances.
+    """Write entered operations with their entries, lots and movements of lots, and the new balances.
 
-    A lot is taken from at most once a call: PostgreSQL applies one change a row and statement.
+    A lot moves at most once a call: PostgreSQL applies one change a row and statement.
     """
     if not operations:
         return
@@ -99,11 +101,4 @@ async def post(tx: Transaction, operations: Sequence[Operation]) -> None:
         PROGRAMME,
         [spent_minor for _, spent_minor in changes.values()],
     )
-    taking = [operation for operation in operations if operation.points < 0]
-    if taking:
-        await tx.sql(
-            TAKE,
-            [operation.account.id for operation in taking],
-            [operation.reverses for operation in taking],
-            [-operation.points for operation in taking],
-        )
+    await lots.move(tx, [(each.account.id, each.id, movement) for each in operations for movement in each.movements])

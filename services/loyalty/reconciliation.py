@@ -30,6 +30,20 @@ CHECKS = {
         FROM accounts LEFT JOIN lots ON lots.account_id = accounts.id
         GROUP BY id HAVING balance <> COALESCE(sum(remaining), 0)
     """,
+    "what_left_a_lot_is_accounted_for": """
+        SELECT lots.operation_id::text, remaining - amount, COALESCE(sum(points), 0)
+        FROM lots LEFT JOIN lot_movements AS moved
+             ON moved.account_id = lots.account_id AND moved.lot = lots.operation_id
+        GROUP BY lots.account_id, lots.operation_id
+        HAVING remaining - amount <> COALESCE(sum(points), 0)
+    """,
+    "an_operation_that_opens_no_lot_moves_its_points": """
+        SELECT operations.id::text, operations.points, COALESCE(sum(moved.points), 0)
+        FROM operations LEFT JOIN lots ON lots.operation_id = operations.id
+             LEFT JOIN lot_movements AS moved ON moved.operation_id = operations.id
+        WHERE lots.operation_id IS NULL
+        GROUP BY operations.id HAVING operations.points <> COALESCE(sum(moved.points), 0)
+    """,
     "nothing_is_below_zero": """
         SELECT id::text, 0, balance FROM accounts WHERE balance < 0
     """,

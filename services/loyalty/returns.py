@@ -13,18 +13,21 @@ from chassis.ids import new_id
 from chassis.transaction import Transaction
 from contracts.loyalty import CategoryTotal, PointsReturned
 from contracts.purchases import PurchaseCancelled, PurchaseReturned
-from services.loyalty import ledger
-from services.loyalty.accounts import lock_account
+from services.loyalty import ledger, lots
+from services.loyalty.accounts import Account, lock_account
 from services.loyalty.balances import say_balances
 from services.loyalty.ledger import Operation
+from services.loyalty.lots import Movement, moved
 from services.loyalty.pricing import earned_by_returned, split
 from services.loyalty.purchases import KnownPurchase, lock_purchase, set_state
+from services.loyalty.terms import all_terms
 
 BEFORE = "SELECT return_id, content_hash, lines FROM returns WHERE receipt_id = $1"
 OF_OTHER_RECEIPT = "SELECT 1 FROM returns WHERE return_id = $1 AND receipt_id <> $2"
 RECORD = """
-INSERT INTO returns (return_id, receipt_id, operation_id, returned_at, total_minor, points, content_hash, lines)
-VALUES ($1, $2, $3, $4, $5, $6, $7, convert_from($8, 'UTF8')::json)
+INSERT INTO returns (return_id, receipt_id, operation_id, returned_at, total_minor, points, written_off, content_hash,
+                     lines)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, convert_from($9, 'UTF8')::json)
 """
 Money = Mapping[int, int]
 """Money given back by line_no."""
@@ -41,7 +44,7 @@ class Impossible(Exception):
 
 @dataclass(frozen=True)
 class TakingBack:
-    """What a return does: the points that go back, and the state of the purchase after it."""
+    """What a return does: the points that are to go back, and the state of the purchase after it."""
 
     points: int
     total_minor: int
@@ -140,15 +143,17 @@ async def _post(
     content: int,
 ) -> None:
     account, points_currency = await lock_account(tx, purchase.account_id)
+    movements = await _taken_from(tx, account, purchase, taking.points)
     operation = Operation(
         id=new_id(),
         type="return" if isinstance(event, PurchaseReturned) else "cancellation",
         account=account,
-        points=-taking.points,
+        points=moved(movements),
         spent_minor=0 if purchase.withheld else -taking.total_minor,
         receipt_id=purchase.receipt_id,
         occurred_at=_when(event),
         reverses=purchase.operation_id,
+        movements=movements,
     )
     ledger.enter([operation])
     await ledger.post(tx, [operation])
@@ -160,13 +165,22 @@ async def _post(
         operation.id,
         operation.occurred_at,
         taking.total_minor,
-        taking.points,
+        -operation.points,
+        taking.points + operation.points,
         content,
         lines,
     )
     await set_state(tx, purchase.receipt_id, taking.state)
     tx.say(_points_returned(event, purchase, taking, operation, points_currency), cause=event)
     say_balances(tx, [account], points_currency)
+
+
+async def _taken_from(tx: Transaction, account: Account, purchase: KnownPurchase, points: int) -> list[Movement]:
+    """The points go back from the lot of the purchase; for what was spent of it already, the terms say what is done."""
+    filled = await lots.filled(tx, account.id) if points else []
+    if (await all_terms(tx))[0].returned_but_spent == "write_off":
+        filled = [lot for lot in filled if lot.source == purchase.operation_id]
+    return lots.take(filled, points, first=purchase.operation_id)
 
 
 def _when(event: PurchaseReturned | PurchaseCancelled) -> datetime:
@@ -190,7 +204,8 @@ def _points_returned(
         account_id=operation.account.id,
         points_currency=points_currency,
         balance_after=operation.balance_after,
-        points=taking.points,
+        points=-operation.points,
+        written_off=taking.points + operation.points,
         cause="return" if isinstance(event, PurchaseReturned) else "cancellation",
         return_id=event.return_id if isinstance(event, PurchaseReturned) else event.receipt_id,
         receipt_id=purchase.receipt_id,

@@ -19,7 +19,9 @@ terms = sa.Table(
     sa.Column("levels", JSONB, nullable=False),
     sa.Column("lot_life_days", sa.Integer),
     sa.Column("lots_age_while_frozen", sa.Boolean, nullable=False, server_default=sa.true()),
+    sa.Column("returned_but_spent", sa.Text, nullable=False, server_default="other_lots"),
     sa.CheckConstraint("point_worth_minor > 0", name="worth"),
+    sa.CheckConstraint("returned_but_spent IN ('other_lots', 'write_off')", name="returned_but_spent"),
     comment="What the programme promises, one row a change; a purchase is priced by the terms of its own time.",
 )
 
@@ -84,6 +86,7 @@ returns = sa.Table(
     moment("returned_at"),
     sa.Column("total_minor", sa.BigInteger, nullable=False),
     sa.Column("points", sa.BigInteger, nullable=False),
+    sa.Column("written_off", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("content_hash", sa.BigInteger, nullable=False),
     sa.Column("lines", JSON, nullable=False),
     comment="What came back of a purchase, one row a return or cancellation.",
@@ -97,12 +100,28 @@ operations = sa.Table(
     sa.Column("type", sa.Text, nullable=False),
     sa.Column("account_id", UUID(as_uuid=True), nullable=False),
     sa.Column("points", sa.BigInteger, nullable=False),
-    sa.Column("receipt_id", sa.Text, nullable=False),
+    sa.Column("receipt_id", sa.Text),
     sa.Column("reverses", UUID(as_uuid=True)),
     moment("occurred_at"),
     moment("entered_at"),
-    sa.CheckConstraint("type IN ('purchase', 'return', 'cancellation')", name="type"),
+    sa.CheckConstraint("type IN ('purchase', 'return', 'cancellation', 'manual', 'reversal')", name="type"),
     comment="The ledger's operations, append-only; `points` as it changed the account.",
+)
+sa.Index(
+    "operations_reversal_key",
+    operations.c.reverses,
+    unique=True,
+    postgresql_where=sa.text("type = 'reversal'"),
+)
+
+operation_notes = sa.Table(
+    "operation_notes",
+    metadata,
+    sa.Column("operation_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("comment", sa.Text),
+    comment="Who made an operation by hand, and why. `comment` is for the staff alone.",
 )
 
 entries = sa.Table(
@@ -125,4 +144,15 @@ lots = sa.Table(
     moment("expires_at", nullable=True),
     sa.CheckConstraint("remaining BETWEEN 0 AND amount", name="remaining"),
     comment="Points that came in together and burn together; the operation is their source.",
+)
+
+lot_movements = sa.Table(
+    "lot_movements",
+    metadata,
+    sa.Column("account_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("operation_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("lot", UUID(as_uuid=True), primary_key=True),
+    sa.Column("points", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("points <> 0", name="points"),
+    comment="What an operation took from a lot (negative) or gave back to it. `lot`: its source's operation.",
 )

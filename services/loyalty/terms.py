@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 import sqlalchemy as sa
 from pydantic import BaseModel, Field, TypeAdapter
@@ -32,6 +33,8 @@ class Terms:
     lot_life: timedelta | None
     lots_age_while_frozen: bool
     """Whether points burn at their time though nobody can spend them; else they live as much longer."""
+    returned_but_spent: Literal["other_lots", "write_off"]
+    """Where the points that a returned line earned are spent already: taken from other lots, or given up."""
 
     def level_at(self, spent_minor: int) -> Level:
         """The highest level reached by so much spent."""
@@ -58,6 +61,7 @@ async def all_terms(tx: Transaction) -> Sequence[Terms]:
             levels=tuple(sorted(LEVELS.validate_python(row.levels), key=lambda level: level.spent_minor_from)),
             lot_life=None if row.lot_life_days is None else timedelta(days=row.lot_life_days),
             lots_age_while_frozen=row.lots_age_while_frozen,
+            returned_but_spent=row.returned_but_spent,
         )
         for row in await tx.execute(ALL)
     ]

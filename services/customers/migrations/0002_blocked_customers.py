@@ -12,7 +12,7 @@ depends_on = None
 def upgrade() -> None:
     op.add_column("customers", sa.Column("blocked_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("customers", sa.Column("block_reason", sa.Text(), nullable=True))
-    op.create_check_constraint("customers_blocked_check", "customers", "(blocked_at IS NULL) = (block_reason IS NULL)")
+    op.create_check_constraint("blocked", "customers", "(blocked_at IS NULL) = (block_reason IS NULL)")
 
 
 def downgrade() -> None:

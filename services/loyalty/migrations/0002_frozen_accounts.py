@@ -16,7 +16,7 @@ def upgrade() -> None:
     op.add_column("accounts", sa.Column("frozen_at", sa.DateTime(timezone=True), nullable=True))
     op.add_column("accounts", sa.Column("frozen_because", sa.Text(), nullable=True))
     op.add_column("accounts", sa.Column("freeze_changed_at", sa.DateTime(timezone=True), nullable=True))
-    op.create_check_constraint("accounts_frozen_check", "accounts", "(frozen_at IS NULL) = (frozen_because IS NULL)")
+    op.create_check_constraint("frozen", "accounts", "(frozen_at IS NULL) = (frozen_because IS NULL)")
     op.add_column("purchases", sa.Column("withheld", sa.Text(), nullable=True))
 
 

@@ -4,12 +4,15 @@ import asyncio
 import uuid
 from collections.abc import AsyncIterator, Iterator
 
+import httpx
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import make_url
 
+from chassis.http import build_app
 from chassis.settings import Settings
 from services.loyalty.__main__ import service
+from services.loyalty.api import router
 from services.loyalty.tables import metadata
 from tests.emptying import emptying
 from tests.infra import Postgres
@@ -36,3 +39,13 @@ async def loyalty(migrated: Settings) -> AsyncIterator[Loyalty]:
         await connection.execute(emptying(metadata, kept=["terms"]))
         await connection.execute(sa.text("DELETE FROM terms WHERE set_by <> 'migration'"))
     await loyalty.close()
+
+
+@pytest.fixture
+async def api(loyalty: Loyalty) -> AsyncIterator[httpx.AsyncClient]:
+    async def ready() -> list[str]:
+        return []
+
+    app = build_app("loyalty", router, loyalty.database, settings=loyalty.settings, readiness=ready)
+    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
+        yield client

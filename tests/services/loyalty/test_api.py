@@ -1,23 +1,9 @@
 """The HTTP API tells what is in the ledger."""
 
-from collections.abc import AsyncIterator
-
 import httpx
 import pytest
 
-from chassis.http import build_app
-from services.loyalty.api import router
 from tests.services.loyalty.world import Loyalty, came_back, card, purchase
-
-
-@pytest.fixture
-async def api(loyalty: Loyalty) -> AsyncIterator[httpx.AsyncClient]:
-    async def ready() -> list[str]:
-        return []
-
-    app = build_app("loyalty", router, loyalty.database, settings=loyalty.settings, readiness=ready)
-    async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
-        yield client
 
 
 async def test_a_customers_balance_operations_and_receipts_can_be_seen(

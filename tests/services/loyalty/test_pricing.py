@@ -1,5 +1,6 @@
 """What a purchase earns, how it is split over the lines, and what goes with a return."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
@@ -20,6 +21,7 @@ TERMS = Terms(
     ),
     lot_life=None,
     lots_age_while_frozen=True,
+    returned_but_spent="other_lots",
 )
 totals = st.lists(st.integers(0, 10**9), min_size=1, max_size=30)
 
@@ -42,7 +44,7 @@ def test_what_was_spent_before_decides_the_level(spent_minor: int, level: str) -
 
 
 def test_a_purchase_is_priced_by_the_terms_of_its_own_time() -> None:
-    new = Terms(datetime(2025, 6, 1, tzinfo=UTC), "points", 100, frozenset({"RUB"}), TERMS.levels, None, True)
+    new = replace(TERMS, in_force_from=datetime(2025, 6, 1, tzinfo=UTC))
     assert terms_at([new, TERMS], datetime(2025, 5, 31, tzinfo=UTC)) is TERMS
     assert terms_at([new, TERMS], datetime(2025, 6, 1, tzinfo=UTC)) is new
     assert terms_at([new, TERMS], datetime(1999, 1, 1, tzinfo=UTC)) is TERMS
