@@ -1,4 +1,4 @@
-"""The operator's command: `kopilka run | status | topics | tail | dead-letters | customer`."""
+"""The operator's command: `kopilka run | status | topics | tail | dead-letters | customer | loyalty`."""
 
 import asyncio
 import errno
@@ -11,7 +11,7 @@ import structlog
 import typer
 from rich.console import Console
 
-from deploy import customer_card, dead_letters, topics
+from deploy import customer_card, dead_letters, loyalty, topics
 from deploy.display import display
 from deploy.local.kafka_jars import kafka_classpath
 from deploy.local.waiting import disk_is_full
@@ -38,11 +38,17 @@ commands = typer.Typer(
 )
 letters = typer.Typer(help=_("Records that a service could not process."), no_args_is_help=True)
 commands.add_typer(letters, name="dead-letters")
+points = typer.Typer(help=_("Points by hand, and the proof of the ledger."), no_args_is_help=True)
+commands.add_typer(points, name="loyalty")
 
 Services = Annotated[
     list[str] | None, typer.Option("--service", help=_("Of this service only; may be given several times."))
 ]
 Letters = Annotated[list[str], typer.Argument(metavar="ID...", help=_("Ids of dead letters."))]
+Whose = Annotated[str, typer.Argument(metavar="PHONE|CARD", help=_("Their phone or card number."))]
+HowMany = Annotated[int, typer.Argument(metavar="POINTS", min=1, help=_("How many."))]
+Reason = Annotated[str, typer.Option(help=_("Why, as a word of your own: complaint, mistake."))]
+Comment = Annotated[str | None, typer.Option(help=_("For the staff alone."))]
 SomeTopic = Annotated[str | None, typer.Option("--topic", help=_("Of this topic only."))]
 
 
@@ -155,10 +161,54 @@ def drop_letters(ids: Letters) -> None:
         dead_letters.drop(api, _console(), ids)
 
 
-@commands.command(help=_("What every service knows of one customer."))
-def customer(
-    phone_or_card: Annotated[str, typer.Argument(metavar="PHONE|CARD", help=_("Their phone or card number."))],
+@points.command(help=_("Prove the ledger over the whole database. The exit code is 1 where something is wrong."))
+def reconcile() -> None:
+    with ServiceApi(run_settings()) as api:
+        loyalty.reconcile(api, _console())
+
+
+@points.command(help=_("A customer's operations with their ids, the newest first."))
+def operations(
+    phone_or_card: Whose, most: Annotated[int, typer.Option(min=1, max=200, help=_("At most so many."))] = 20
 ) -> None:
+    with ServiceApi(run_settings()) as api:
+        loyalty.show_operations(api, _console(), phone_or_card, most=most)
+
+
+@points.command(help=_("Give a customer points by hand."))
+def give(
+    phone_or_card: Whose,
+    how_many: HowMany,
+    reason: Reason,
+    comment: Comment = None,
+    expires_at: Annotated[
+        str | None, typer.Option(help=_("When they burn, as 2026-12-31T00:00:00+03:00; else as the terms say."))
+    ] = None,
+) -> None:
+    form = {"points": how_many, "reason": reason, "comment": comment, "expires_at": expires_at}
+    with ServiceApi(run_settings()) as api:
+        loyalty.adjust(api, _console(), phone_or_card, form)
+
+
+@points.command(help=_("Take points from a customer by hand, soonest-expiring first."))
+def take(phone_or_card: Whose, how_many: HowMany, reason: Reason, comment: Comment = None) -> None:
+    form = {"points": -how_many, "reason": reason, "comment": comment}
+    with ServiceApi(run_settings()) as api:
+        loyalty.adjust(api, _console(), phone_or_card, form)
+
+
+@points.command(help=_("Take back what was done by hand, whole and once."))
+def reverse(
+    operation: Annotated[str, typer.Argument(metavar="ID", help=_("The operation's id."))],
+    reason: Reason,
+    comment: Comment = None,
+) -> None:
+    with ServiceApi(run_settings()) as api:
+        loyalty.reverse(api, _console(), operation, {"reason": reason, "comment": comment})
+
+
+@commands.command(help=_("What every service knows of one customer."))
+def customer(phone_or_card: Whose) -> None:
     with ServiceApi(run_settings()) as api:
         customer_card.show_customer(api, _console(), phone_or_card)
 

@@ -18,7 +18,7 @@ Section = Callable[[ServiceApi, str], Iterator[str]]
 
 def show_customer(api: ServiceApi, console: Console, phone_or_card: str) -> None:
     """A service that does not answer costs its own section only."""
-    customer = _find(api, phone_or_card)
+    customer = find_customer(api, phone_or_card)
     for line in _who(customer):
         console.print(line, highlight=False, markup=False, soft_wrap=True)
     sections: list[tuple[str, Section]] = [
@@ -38,10 +38,10 @@ def show_customer(api: ServiceApi, console: Console, phone_or_card: str) -> None
             console.print(f"  {line}", highlight=False, markup=False, soft_wrap=True)
 
 
-def _find(api: ServiceApi, phone_or_card: str) -> Json:
+def find_customer(api: ServiceApi, phone_or_card: str) -> Json:
     """Thirteen digits may be either; a card is looked for first, for its number is exact."""
     digits = phone_or_card.strip()
-    asked = [{"phone": phone_or_card}]
+    asked: list[Json] = [{"phone": phone_or_card}]
     if digits.isdigit() and 4 <= len(digits) <= 20:
         asked.insert(0, {"card": digits})
     for query in asked:
@@ -55,13 +55,13 @@ def _who(customer: Json) -> Iterator[str]:
     name = " ".join(filter(None, (customer["first_name"], customer["last_name"]))) or _("(no name)")
     yield f"{name}  {customer['phone'] or ''}  {customer['id']}"
     yield _("Registered {when}, {language}, {time_zone}").format(
-        when=_moment(customer["registered_at"]), language=customer["language"], time_zone=customer["time_zone"]
+        when=moment(customer["registered_at"]), language=customer["language"], time_zone=customer["time_zone"]
     )
     cards = [f"{card['number']} ({card['state']})" for card in customer["cards"]]
     if cards:
         yield _("Cards: {cards}").format(cards=", ".join(cards))
     if blocked := customer["blocked"]:
-        yield _("Blocked since {since}: {reason}").format(since=_moment(blocked["since"]), reason=blocked["reason"])
+        yield _("Blocked since {since}: {reason}").format(since=moment(blocked["since"]), reason=blocked["reason"])
     linked = _("linked") if customer["telegram_chat_id"] else _("not linked")
     yield _("Telegram: {linked}").format(linked=linked)
     channels = [consent["channel"] for consent in customer["consents"]]
@@ -78,10 +78,22 @@ def _balance(api: ServiceApi, customer_id: str) -> Iterator[str]:
 
 
 def _operations(api: ServiceApi, customer_id: str) -> Iterator[str]:
-    kinds = {"purchase": _("purchase"), "return": _("return"), "cancellation": _("cancellation")}
     for operation in api.get("loyalty", f"/customers/{customer_id}/operations", limit=NEWEST)["items"]:
-        kind = kinds.get(operation["type"], operation["type"])
-        yield f"{_moment(operation['occurred_at'])}  {operation['points']:+}  {kind} {operation['receipt_id']}"
+        yield told_operation(operation)
+
+
+def told_operation(operation: Json) -> str:
+    """When, how many points, of what: a line without its id."""
+    kinds = {
+        "purchase": _("purchase"),
+        "return": _("return"),
+        "cancellation": _("cancellation"),
+        "manual": _("by hand"),
+        "reversal": _("reversal"),
+    }
+    kind = kinds.get(operation["type"], operation["type"])
+    about = operation["receipt_id"] or f"{operation['reason']}, {operation['actor']}"
+    return f"{moment(operation['occurred_at'])}  {operation['points']:+}  {kind} {about}"
 
 
 def _rfm(api: ServiceApi, customer_id: str) -> Iterator[str]:
@@ -100,7 +112,7 @@ def _rfm(api: ServiceApi, customer_id: str) -> Iterator[str]:
             purchases=figure(spent["purchases"]),
             total=_money(spent["total_minor"]),
             currency=spent["currency"],
-            when=_moment(profile["last_purchase_at"]),
+            when=moment(profile["last_purchase_at"]),
         )
 
 
@@ -108,7 +120,7 @@ def _messages(api: ServiceApi, customer_id: str) -> Iterator[str]:
     for message in api.get("messaging", "/messages", customer_id=customer_id, limit=NEWEST)["items"]:
         status = f"{message['status']} ({message['reason']})" if message["reason"] else message["status"]
         text = " / ".join((message["text"] or message["template"]).splitlines())
-        yield f"{_moment(message['accepted_at'])}  {message['channel'] or '-'}  {status}  {text}"
+        yield f"{moment(message['accepted_at'])}  {message['channel'] or '-'}  {status}  {text}"
 
 
 def _feedback(api: ServiceApi, customer_id: str) -> Iterator[str]:
@@ -117,10 +129,10 @@ def _feedback(api: ServiceApi, customer_id: str) -> Iterator[str]:
         return
     for review in summary["reviews"]["newest"]:
         comment = f": {review['comment']}" if review["comment"] else ""
-        yield f"{_moment(review['left_at'])}  {review['score']}/10{comment}"
+        yield f"{moment(review['left_at'])}  {review['score']}/10{comment}"
     for appeal in summary["appeals"]["newest"]:
         state = _("answered") if appeal["answered_at"] else _("open")
-        yield f"{_moment(appeal['opened_at'])}  #{appeal['number']} ({state}): {appeal['text'] or '-'}"
+        yield f"{moment(appeal['opened_at'])}  #{appeal['number']} ({state}): {appeal['text'] or '-'}"
 
 
 def segment_name(segment: str) -> str:
@@ -139,7 +151,7 @@ def segment_name(segment: str) -> str:
     }.get(segment, segment)
 
 
-def _moment(iso: str | None) -> str:
+def moment(iso: str | None) -> str:
     """Of the APIs' ISO 8601, in UTC."""
     return "-" if iso is None else iso[:16].replace("T", " ")
 

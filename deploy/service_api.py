@@ -1,6 +1,9 @@
 """Asking the services over their HTTP APIs, as an operator does."""
 
+import getpass
+import re
 import uuid
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -33,25 +36,34 @@ class ServiceApi:
     ) -> None:
         self._client.close()
 
-    def get(self, service: str, path: str, **query: str | int | None) -> Any:
+    def get(self, service: str, path: str, *, timeout_s: float = TIMEOUT_S, **query: str | int | None) -> Any:
         """The answer's JSON."""
-        return self._said(service, self._send(service, "GET", path, query))
+        return self._said(service, self._send(service, "GET", path, query, timeout_s=timeout_s))
 
     def find(self, service: str, path: str, **query: str | int | None) -> Any | None:
         """The answer's JSON, or None where there is no such thing."""
         answer = self._send(service, "GET", path, query)
         return None if answer.status_code == NOT_FOUND else self._said(service, answer)
 
-    def post(self, service: str, path: str, **query: str | int | None) -> Any:
-        """Do it once; the answer's JSON, or None where it has none."""
-        return self._said(service, self._send(service, "POST", path, query))
+    def post(self, service: str, path: str, *, form: Mapping[str, Any] | None = None, **query: str | int | None) -> Any:
+        """Do it once, as the operator of this terminal; the answer's JSON, or None where it has none."""
+        return self._said(service, self._send(service, "POST", path, query, form=form))
 
-    def _send(self, service: str, method: str, path: str, query: dict[str, str | int | None]) -> httpx.Response:
+    def _send(
+        self,
+        service: str,
+        method: str,
+        path: str,
+        query: dict[str, str | int | None],
+        *,
+        form: Mapping[str, Any] | None = None,
+        timeout_s: float = TIMEOUT_S,
+    ) -> httpx.Response:
         given = {name: value for name, value in query.items() if value is not None}
-        headers = {"Idempotency-Key": str(uuid.uuid4())} if method == "POST" else {}
+        headers = {"Idempotency-Key": str(uuid.uuid4()), "Kopilka-Actor": _actor()} if method == "POST" else {}
         url = self._settings.url(service) + path
         try:
-            return self._client.request(method, url, params=given, headers=headers)
+            return self._client.request(method, url, params=given, headers=headers, json=form, timeout=timeout_s)
         except httpx.HTTPError as error:
             raise Trouble(
                 _("{service} does not answer at {url} ({reason}); is it running? See `kopilka status`").format(
@@ -67,3 +79,12 @@ class ServiceApi:
         except (ValueError, KeyError, TypeError):
             reason = f"HTTP {answer.status_code}"
         raise Trouble(f"{service}: {reason}")
+
+
+def _actor() -> str:
+    """Who sits at the terminal, as far as the machine knows."""
+    try:
+        name = getpass.getuser()
+    except (OSError, KeyError):
+        return "operator"
+    return f"operator:{re.sub('[^A-Za-z0-9._@-]', '_', name)[:64]}"

@@ -219,6 +219,21 @@ async def test_a_return_of_what_earned_points_that_are_spent_goes_by_the_terms(
     await loyalty.rows("UPDATE terms SET returned_but_spent = 'other_lots'")
 
 
+async def test_a_return_takes_from_the_lot_of_its_purchase_though_another_one_burns_sooner(
+    loyalty: Loyalty, api: httpx.AsyncClient
+) -> None:
+    number = card()
+    customer_id = await loyalty.knows(number)
+    bought = purchase(number, 60_000, 40_000)
+    await loyalty.hear(bought)
+    gift = await adjust(api, customer_id, 40, expires_at=(NOW + DAY).isoformat())
+    await loyalty.hear(came_back(bought, {1: 60_000}))
+
+    left = await lots(loyalty)
+    assert left.pop(gift["id"]) == 40
+    assert list(left.values()) == [20]
+
+
 async def test_a_return_takes_what_there_is_and_writes_off_the_rest(loyalty: Loyalty, api: httpx.AsyncClient) -> None:
     number = card()
     customer_id = await loyalty.knows(number)

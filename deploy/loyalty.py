@@ -1,0 +1,67 @@
+"""`kopilka loyalty`: points by hand and the proof of the ledger, over loyalty's HTTP API."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from rich.console import Console
+
+from deploy.customer_card import find_customer, told_operation
+from deploy.service_api import ServiceApi
+from deploy.status_table import figure
+from deploy.trouble import Trouble
+from deploy.words import _, ngettext
+
+PROOF_S = 3600.0
+"""The proof reads the whole ledger."""
+
+
+def reconcile(api: ServiceApi, console: Console) -> None:
+    """Prove the ledger; raises Trouble where a law is broken, after each difference was shown."""
+    proof = api.get("loyalty", "/reconciliation", timeout_s=PROOF_S)
+    for each in proof["differences"]:
+        difference = _("{law}: {subject} should be {expected}, is {found}").format(**each)
+        _print(console, difference)
+    counted = figure(proof["operations"])
+    if proof["differences"]:
+        broken = len(proof["differences"])
+        text = ngettext("{n} difference in the ledger", "{n} differences in the ledger", broken)
+        raise Trouble(text.format(n=broken))
+    _print(console, _("The ledger is right: {operations} operations, no difference.").format(operations=counted))
+
+
+def show_operations(api: ServiceApi, console: Console, phone_or_card: str, *, most: int) -> None:
+    """The newest first, with the ids that a reversal asks for."""
+    customer = find_customer(api, phone_or_card)
+    shown = api.get("loyalty", f"/customers/{customer['id']}/operations", limit=most)["items"]
+    for operation in shown:
+        comment = f": {operation['comment']}" if operation["comment"] else ""
+        mark = _(" (reversed)") if operation["reversed_by"] else ""
+        _print(console, f"{operation['id']}  {told_operation(operation)}{comment}{mark}")
+    if not shown:
+        _print(console, _("No operations."))
+
+
+def adjust(api: ServiceApi, console: Console, phone_or_card: str, form: Mapping[str, Any]) -> None:
+    """Give or take points by hand, and say what the customer has now."""
+    customer = find_customer(api, phone_or_card)
+    given = {name: value for name, value in form.items() if value is not None}
+    done = api.post("loyalty", f"/customers/{customer['id']}/operations", form=given)
+    _tell(api, console, customer["id"], done)
+
+
+def reverse(api: ServiceApi, console: Console, operation_id: str, form: Mapping[str, Any]) -> None:
+    """Take back what was done by hand."""
+    given = {name: value for name, value in form.items() if value is not None}
+    done = api.post("loyalty", f"/operations/{operation_id}/reversal", form=given)
+    _print(console, f"{done['id']}  {told_operation(done)}")
+
+
+def _tell(api: ServiceApi, console: Console, customer_id: str, done: Mapping[str, Any]) -> None:
+    _print(console, f"{done['id']}  {told_operation(dict(done))}")
+    for account in api.get("loyalty", f"/customers/{customer_id}/balance")["accounts"]:
+        if account["account_id"] == done["account_id"]:
+            _print(console, _("Balance now: {points}").format(points=figure(account["available"])))
+
+
+def _print(console: Console, line: str) -> None:
+    console.print(line, highlight=False, markup=False, soft_wrap=True)

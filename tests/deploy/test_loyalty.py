@@ -1,0 +1,114 @@
+"""`kopilka loyalty` against a loyalty and a customers service that really answer."""
+
+import asyncio
+import io
+import uuid
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+from fastapi import FastAPI
+from rich.console import Console
+
+from chassis.database import Database
+from chassis.http import build_app
+from chassis.settings import Settings
+from contracts.customers import Card
+from deploy import loyalty
+from deploy.service_api import ServiceApi
+from deploy.settings import RunSettings
+from deploy.trouble import Trouble
+from services.customers.__main__ import service as customers_service
+from services.loyalty.__main__ import service as loyalty_service
+from tests.chassis.http_world import listening
+from tests.infra import Postgres
+from tests.services.customers.world import Customers
+from tests.services.loyalty.world import Loyalty
+
+CARD = "7001234"
+Work = Callable[[ServiceApi, Console], None]
+
+
+@pytest.fixture
+async def settings(postgres: Postgres) -> AsyncIterator[Settings]:
+    prefix = f"t{uuid.uuid4().hex[:12]}_"
+    settings = Settings(database=postgres.dsn("postgres"), database_prefix=prefix)
+    for each in (customers_service, loyalty_service):
+        postgres.ensure_database(f"{prefix}{each.name}")
+        await each.migrate(settings)
+    yield settings
+    for each in (customers_service, loyalty_service):
+        postgres.drop_database(f"{prefix}{each.name}")
+
+
+@pytest.fixture
+async def house(settings: Settings) -> AsyncIterator[RunSettings]:
+    """Both services on ports of their own, with one customer who has a card."""
+    customers, ledger = Customers(settings), Loyalty(settings)
+    anna = await customers.register(card_number=CARD)
+    await ledger.hear(Card(card_number=CARD, customer_id=uuid.UUID(anna["id"])))
+
+    async def ready() -> list[str]:
+        return []
+
+    def app(name: str, database: Database) -> FastAPI:
+        router = {"customers": customers_service.api, "loyalty": loyalty_service.api}[name]
+        return build_app(name, router, database, settings=settings, readiness=ready)
+
+    async with (
+        listening(app("customers", customers.database)) as customers_port,
+        listening(app("loyalty", ledger.database)) as loyalty_port,
+    ):
+        yield RunSettings(customers_port=customers_port, loyalty_port=loyalty_port)
+    await customers.close()
+    await ledger.close()
+
+
+async def told(house: RunSettings, work: Work) -> list[str]:
+    """The lines that the operator reads; the command is synchronous, as in a terminal."""
+
+    def run() -> str:
+        console = Console(file=io.StringIO(), width=240)
+        with ServiceApi(house) as api:
+            work(api, console)
+        return str(console.file.getvalue())  # type: ignore[attr-defined]
+
+    return (await asyncio.to_thread(run)).splitlines()
+
+
+async def test_points_are_given_taken_and_taken_back_and_the_ledger_is_right(house: RunSettings) -> None:
+    gift = {"points": 100, "reason": "complaint", "comment": "The milk was sour.", "expires_at": None}
+    given, balance = await told(house, lambda api, console: loyalty.adjust(api, console, CARD, gift))
+    assert "+100  by hand complaint, operator:" in given
+    assert balance == "Balance now: 100"
+
+    fine = {"points": -30, "reason": "mistake"}
+    taken, balance = await told(house, lambda api, console: loyalty.adjust(api, console, CARD, fine))
+    assert balance == "Balance now: 70"
+
+    await told(house, lambda api, console: loyalty.reverse(api, console, taken.split()[0], {"reason": "mistake"}))
+    newest, reversed_, oldest = await told(
+        house, lambda api, console: loyalty.show_operations(api, console, CARD, most=20)
+    )
+    assert "+30  reversal mistake" in newest
+    assert reversed_.endswith("(reversed)")
+    assert oldest.endswith(": The milk was sour.")
+    (proof,) = await told(house, loyalty.reconcile)
+    assert proof == "The ledger is right: 3 operations, no difference."
+
+
+async def test_what_the_service_refuses_is_told_in_its_words(house: RunSettings) -> None:
+    fine = {"points": -30, "reason": "mistake"}
+    with pytest.raises(Trouble, match="loyalty: The customer has 0 points; take so many at most"):
+        await told(house, lambda api, console: loyalty.adjust(api, console, CARD, fine))
+    assert await told(house, lambda api, console: loyalty.show_operations(api, console, CARD, most=20)) == [
+        "No operations."
+    ]
+
+
+async def test_a_ledger_that_is_wrong_is_told_law_by_law(house: RunSettings, settings: Settings) -> None:
+    await told(house, lambda api, console: loyalty.adjust(api, console, CARD, {"points": 5, "reason": "gift"}))
+    ledger = Loyalty(settings)
+    await ledger.rows("UPDATE accounts SET balance = balance + 1")
+    await ledger.close()
+    with pytest.raises(Trouble, match="2 differences in the ledger"):
+        await told(house, loyalty.reconcile)
