@@ -141,6 +141,13 @@ EXAMPLES: Final[dict[str, Example]] = {
         "adjusted_at": "2025-11-04T10:00:00Z",
         "expires_at": "2026-11-04T10:00:00Z",
     },
+    "loyalty.points_expired.v1": {
+        **_OPERATION,
+        "operation_id": "019c5b10-63cc-7e43-9a2d-8c9d0e1f2a32",
+        "balance_after": 174,
+        "points": 30,
+        "expired_at": "2026-11-02T12:05:00Z",
+    },
     "loyalty.operation_reversed.v1": {
         **_OPERATION,
         "operation_id": "019aa3f4-52bb-7d32-8f1c-7b8c9d0e1f21",

@@ -130,6 +130,15 @@ class PointsAdjusted(_Operation, type="loyalty.points_adjusted.v1", topic="loyal
     """When given points burn, if they do."""
 
 
+class PointsExpired(_Operation, type="loyalty.points_expired.v1", topic="loyalty.events"):
+    """Points burned at the end of their time, nobody having spent them."""
+
+    points: Annotated[Points, Field(examples=[30])]
+    """Points that burned."""
+    expired_at: Moment
+    """When they left the account."""
+
+
 class OperationReversed(_Operation, type="loyalty.operation_reversed.v1", topic="loyalty.events"):
     """An operation by hand was taken back whole; nothing is deleted in the ledger."""
 

@@ -32,6 +32,7 @@ from contracts.loyalty import (
     OperationReversed,
     PointsAccrued,
     PointsAdjusted,
+    PointsExpired,
     PointsReturned,
 )
 from contracts.messaging import (
@@ -73,6 +74,7 @@ SAYS: Final[Mapping[str, tuple[type[Record], ...]]] = {
         PointsAccrued,
         PointsReturned,
         PointsAdjusted,
+        PointsExpired,
         OperationReversed,
         AccountFrozen,
         AccountUnfrozen,

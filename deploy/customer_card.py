@@ -90,10 +90,12 @@ def told_operation(operation: Json) -> str:
         "cancellation": _("cancellation"),
         "manual": _("by hand"),
         "reversal": _("reversal"),
+        "expiry": _("expiry"),
     }
     kind = kinds.get(operation["type"], operation["type"])
-    about = operation["receipt_id"] or f"{operation['reason']}, {operation['actor']}"
-    return f"{moment(operation['occurred_at'])}  {operation['points']:+}  {kind} {about}"
+    by_hand = (operation["reason"], operation["actor"])
+    about = operation["receipt_id"] or ", ".join(filter(None, by_hand))
+    return f"{moment(operation['occurred_at'])}  {operation['points']:+}  {kind} {about}".rstrip()
 
 
 def _rfm(api: ServiceApi, customer_id: str) -> Iterator[str]:

@@ -3,6 +3,7 @@
 Owns accounts, the double-entry ledger, lots of points, and the life of each purchase.
 Hears `pos.purchases`, `customers.cards`, of `customers.contacts` the phones that purchases may name, and of
 `customers.events` who is blocked and unblocked.
+Burns points at the end of their lot, by the clock.
 Says every ledger operation once on `loyalty.events`, and which account is frozen; each customer's newest balance on
 `loyalty.balances`.
 """

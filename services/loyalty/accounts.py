@@ -26,6 +26,10 @@ LOCK_OF_CUSTOMER = """
 SELECT id, customer_id, balance, spent_minor, frozen_at IS NOT NULL FROM accounts
 WHERE customer_id = $1 AND points_currency = $2 FOR UPDATE
 """
+LOCK_ALL = """
+SELECT id, customer_id, balance, spent_minor, frozen_at IS NOT NULL, points_currency FROM accounts
+WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE
+"""
 HOLD_PLACE = """
 INSERT INTO identifiers (identifier, kind)
 SELECT identifier, kind FROM unnest($1::text[], $2::text[]) AS asked (identifier, kind) ORDER BY identifier
@@ -123,6 +127,11 @@ async def lock_account(tx: Transaction, account_id: UUID) -> tuple[Account, str]
 async def lock_account_of(tx: Transaction, customer_id: UUID, points_currency: str) -> Account | None:
     """The customer's account with its row locked; None where there is none."""
     return next((Account(*row) for row in await tx.sql(LOCK_OF_CUSTOMER, customer_id, points_currency)), None)
+
+
+async def lock_accounts(tx: Transaction, account_ids: Sequence[UUID]) -> list[tuple[Account, str]]:
+    """Accounts with their rows locked in one order, and the currency of points of each."""
+    return [(Account(*row[:-1]), row[-1]) for row in await tx.sql(LOCK_ALL, account_ids)]
 
 
 async def introduce(tx: Transaction, introductions: Iterable[Introduction], points_currency: str) -> Sequence[Record]:

@@ -1,6 +1,7 @@
 """Loyalty's HTTP API: what customers have, what happened to a receipt, what waits, whether the ledger is right."""
 
-from datetime import datetime
+from collections import defaultdict
+from datetime import date, datetime
 from typing import Annotated, Any, Literal
 from uuid import UUID
 
@@ -25,6 +26,10 @@ from services.loyalty.terms import Level, all_terms
 
 router = service_router(tags=["loyalty"])
 
+EXPIRING = """
+SELECT account_id, (expires_at AT TIME ZONE 'UTC')::date AS day, sum(remaining)::bigint FROM lots
+WHERE account_id = ANY ($1::uuid[]) AND remaining > 0 AND expires_at IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
+"""
 _later = operations.alias()
 OPERATIONS = sa.select(
     operations,
@@ -46,6 +51,13 @@ class FreezeOut(BaseModel):
     reason: str
 
 
+class ExpiringOut(BaseModel):
+    """Points that burn on one day (UTC)."""
+
+    on: date
+    points: int
+
+
 class AccountOut(BaseModel):
     """An account and what is on it, in the smallest unit of its points."""
 
@@ -55,6 +67,7 @@ class AccountOut(BaseModel):
     level: str = Field(description="The level that the next purchase is priced by.")
     spent_minor: int = Field(description="Money spent so far, which decides the level, smallest unit.")
     opened_at: datetime
+    expiring: list[ExpiringOut] = Field(description="What burns when, the soonest first, if it is not spent before.")
     frozen: FreezeOut | None = Field(description="Where the customer is blocked; the balance stays as it is.")
 
 
@@ -200,6 +213,9 @@ async def get_balance(customer_id: CustomerPath, tx: Tx) -> CustomerBalance:
     if not rows:
         raise _no_customer()
     terms = (await all_terms(tx))[0]
+    expiring: dict[UUID, list[ExpiringOut]] = defaultdict(list)
+    for account_id, on, points in await tx.sql(EXPIRING, [row.id for row in rows]):
+        expiring[account_id].append(ExpiringOut(on=on, points=points))
     return CustomerBalance(
         customer_id=customer_id,
         accounts=[
@@ -210,6 +226,7 @@ async def get_balance(customer_id: CustomerPath, tx: Tx) -> CustomerBalance:
                 level=terms.level_at(row.spent_minor).code,
                 spent_minor=row.spent_minor,
                 opened_at=row.opened_at,
+                expiring=expiring[row.id],
                 frozen=None if row.frozen_at is None else FreezeOut(since=row.frozen_at, reason=row.frozen_because),
             )
             for row in rows

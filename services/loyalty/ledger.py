@@ -41,7 +41,7 @@ WHERE accounts.id = change.account_id
 """
 
 
-OperationType = Literal["purchase", "return", "cancellation", "manual", "reversal"]
+OperationType = Literal["purchase", "return", "cancellation", "manual", "reversal", "expiry"]
 
 
 @dataclass(slots=True)

@@ -104,7 +104,7 @@ operations = sa.Table(
     sa.Column("reverses", UUID(as_uuid=True)),
     moment("occurred_at"),
     moment("entered_at"),
-    sa.CheckConstraint("type IN ('purchase', 'return', 'cancellation', 'manual', 'reversal')", name="type"),
+    sa.CheckConstraint("type IN ('purchase', 'return', 'cancellation', 'manual', 'reversal', 'expiry')", name="type"),
     comment="The ledger's operations, append-only; `points` as it changed the account.",
 )
 sa.Index(
@@ -145,6 +145,7 @@ lots = sa.Table(
     sa.CheckConstraint("remaining BETWEEN 0 AND amount", name="remaining"),
     comment="Points that came in together and burn together; the operation is their source.",
 )
+sa.Index("lots_expires_at_idx", lots.c.expires_at, postgresql_where=sa.text("remaining > 0"))
 
 lot_movements = sa.Table(
     "lot_movements",

@@ -3,7 +3,6 @@
 import asyncio
 from datetime import timedelta
 from typing import Any
-from uuid import UUID, uuid4
 
 import httpx
 import pytest
@@ -11,21 +10,9 @@ import pytest
 from chassis.ids import new_id
 from contracts.customers import CustomerBlocked
 from contracts.loyalty import Balance, OperationReversed, PointsAdjusted, PointsReturned
-from tests.services.loyalty.world import NOW, Loyalty, came_back, card, purchase
+from tests.services.loyalty.world import NOW, Loyalty, adjust, came_back, card, post, purchase
 
 DAY = timedelta(days=1)
-OLGA = {"Kopilka-Actor": "operator:olga"}
-
-
-async def post(api: httpx.AsyncClient, path: str, **form: Any) -> httpx.Response:
-    headers = {"Idempotency-Key": str(uuid4()), **OLGA}
-    return await api.post(path, json={"reason": "complaint", **form}, headers=headers)
-
-
-async def adjust(api: httpx.AsyncClient, customer_id: UUID, points: int, **form: Any) -> Any:
-    answer = await post(api, f"/customers/{customer_id}/operations", points=points, **form)
-    assert answer.status_code == 201, answer.text
-    return answer.json()
 
 
 async def lots(loyalty: Loyalty) -> dict[str, int]:

@@ -4,8 +4,9 @@ import itertools
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
+import httpx
 import sqlalchemy as sa
 
 from chassis.database import Database
@@ -139,3 +140,19 @@ def cancelled(of: PurchaseCompleted) -> PurchaseCancelled:
         terminal_id=of.terminal_id,
         cancelled_at=NOW,
     )
+
+
+OLGA = {"Kopilka-Actor": "operator:olga"}
+
+
+async def post(api: httpx.AsyncClient, path: str, **form: Any) -> httpx.Response:
+    """What an operator sends."""
+    headers = {"Idempotency-Key": str(uuid4()), **OLGA}
+    return await api.post(path, json={"reason": "complaint", **form}, headers=headers)
+
+
+async def adjust(api: httpx.AsyncClient, customer_id: UUID, points: int, **form: Any) -> Any:
+    """Points given or taken by hand."""
+    answer = await post(api, f"/customers/{customer_id}/operations", points=points, **form)
+    assert answer.status_code == 201, answer.text
+    return answer.json()

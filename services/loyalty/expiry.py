@@ -1,0 +1,85 @@
+"""Expiry: points burn at the end of their lot. In bounded pieces, so that no till waits for a year of it."""
+
+from collections import defaultdict
+from typing import Final
+from uuid import UUID
+
+from prometheus_client import Counter, Gauge
+
+from chassis.ids import new_id
+from chassis.transaction import Transaction
+from contracts.loyalty import PointsExpired
+from services.loyalty import ledger
+from services.loyalty.accounts import Account, lock_accounts
+from services.loyalty.balances import say_balances
+from services.loyalty.ledger import Operation
+from services.loyalty.lots import Movement, moved
+from services.loyalty.terms import all_terms
+
+PIECE_LOTS: Final = 500
+DUE: Final = """
+SELECT account_id, $1 - expires_at FROM lots JOIN accounts ON accounts.id = account_id
+WHERE remaining > 0 AND expires_at <= $1 AND (frozen_at IS NULL OR $3) ORDER BY expires_at LIMIT $2
+"""
+OF_ACCOUNTS: Final = """
+SELECT account_id, operation_id, remaining FROM lots
+WHERE account_id = ANY ($1::uuid[]) AND remaining > 0 AND expires_at <= $2 ORDER BY account_id, operation_id
+"""
+
+expired = Counter("kopilka_points_expired_total", "Points that burned at the end of their lot.")
+behind_s = Gauge("kopilka_expiry_behind_s", "How long ago the oldest points that are still to burn should have burned.")
+
+
+async def expire_due_lots(tx: Transaction) -> bool:
+    """Burn what is left in lots that have ended; True where more may be due.
+
+    Each account has one operation and one event for all of its lots. Frozen accounts are left alone where the terms
+    say that their points do not age.
+    """
+    age = (await all_terms(tx))[0].lots_age_while_frozen
+    due = await tx.sql(DUE, tx.now, PIECE_LOTS, age)
+    behind_s.set(due[0][1].total_seconds() if due else 0)
+    if not due:
+        return False
+    locked = await lock_accounts(tx, list({account_id for account_id, _ in due}))
+    ending = await _ending(tx, [account.id for account, _ in locked if age or not account.is_frozen])
+    for account, points_currency in locked:
+        if account.id in ending:
+            await _burn(tx, account, points_currency, ending[account.id])
+    return len(due) == PIECE_LOTS
+
+
+async def _ending(tx: Transaction, account_ids: list[UUID]) -> dict[UUID, list[Movement]]:
+    """What is taken from each account's ended lots; read again under the lock, for it may have been spent meanwhile."""
+    ending: dict[UUID, list[Movement]] = defaultdict(list)
+    for account_id, lot, remaining in await tx.sql(OF_ACCOUNTS, account_ids, tx.now):
+        ending[account_id].append(Movement(lot, -remaining))
+    return ending
+
+
+async def _burn(tx: Transaction, account: Account, points_currency: str, movements: list[Movement]) -> None:
+    operation = Operation(
+        id=new_id(),
+        type="expiry",
+        account=account,
+        points=moved(movements),
+        spent_minor=0,
+        receipt_id=None,
+        occurred_at=tx.now,
+        movements=movements,
+    )
+    ledger.enter([operation])
+    await ledger.post(tx, [operation])
+    tx.say(
+        PointsExpired(
+            operation_id=operation.id,
+            customer_id=account.customer_id,
+            account_id=account.id,
+            points_currency=points_currency,
+            balance_after=operation.balance_after,
+            points=-operation.points,
+            expired_at=tx.now,
+        )
+    )
+    say_balances(tx, [account], points_currency)
+    expired.inc(-operation.points)
