@@ -10,7 +10,9 @@ from chassis.jobs import Job, run_job
 from contracts.customers import CustomerBlocked, CustomerUnblocked
 from contracts.loyalty import Balance, PointsExpired
 from services.loyalty import expiry
+from services.loyalty.accounts import lock_account
 from services.loyalty.expiry import expire_due_lots
+from tests.harness import until, waiters
 from tests.services.loyalty.world import NOW, Loyalty, adjust, card, purchase
 
 DAY = timedelta(days=1)
@@ -114,3 +116,37 @@ async def test_the_balance_says_what_burns_when(loyalty: Loyalty, api: httpx.Asy
         await adjust(api, customer_id, points, expires_at=(NOW + days * DAY).isoformat())
     (account,) = (await api.get(f"/customers/{customer_id}/balance")).json()["accounts"]
     assert account["expiring"] == [{"on": "2025-11-12", "points": 8}, {"on": "2025-12-02", "points": 5}]
+
+
+async def test_accounts_are_locked_in_the_order_in_which_tills_lock_them(loyalty: Loyalty) -> None:
+    cards = [card(), card()]
+    for number in cards:
+        await loyalty.knows(number)
+    await loyalty.hear(*(purchase(number, 20_000, completed_at=ENDED) for number in cards))
+    low, high = await loyalty.rows("SELECT id FROM accounts ORDER BY id")
+    async with loyalty.database.transaction() as tx:
+        await lock_account(tx, low.id)
+        expiring = asyncio.create_task(expire(loyalty))
+        await until(lambda: waiters(loyalty.database), what="the job waits for the first account")
+        await lock_account(tx, high.id)
+    await expiring
+
+    assert [each.points for each in await loyalty.said(PointsExpired)] == [10, 10]
+
+
+async def test_frozen_points_that_do_not_age_hold_up_nobody_elses(
+    loyalty: Loyalty, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(expiry, "PIECE_LOTS", 2)
+    await loyalty.rows("UPDATE terms SET lots_age_while_frozen = false")
+    cards = [card() for _ in range(4)]
+    customers = [await loyalty.knows(number) for number in cards]
+    days = range(4, 0, -1)
+    await loyalty.hear(*(purchase(one, 20_000, completed_at=ENDED - n * DAY) for one, n in zip(cards, days, strict=True)))
+    for customer_id in customers[:3]:
+        await loyalty.hear(CustomerBlocked(customer_id=customer_id, blocked_at=NOW, reason="abuse"))
+    async with asyncio.timeout(20):
+        await expire(loyalty)
+
+    assert [await loyalty.balance(customer_id) for customer_id in customers] == [10, 10, 10, 0]
+    await loyalty.rows("UPDATE terms SET lots_age_while_frozen = true")
