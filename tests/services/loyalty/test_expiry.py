@@ -141,8 +141,8 @@ async def test_frozen_points_that_do_not_age_hold_up_nobody_elses(
     await loyalty.rows("UPDATE terms SET lots_age_while_frozen = false")
     cards = [card() for _ in range(4)]
     customers = [await loyalty.knows(number) for number in cards]
-    days = range(4, 0, -1)
-    await loyalty.hear(*(purchase(one, 20_000, completed_at=ENDED - n * DAY) for one, n in zip(cards, days, strict=True)))
+    ended = [ENDED - days * DAY for days in (4, 3, 2, 1)]
+    await loyalty.hear(*(purchase(one, 20_000, completed_at=at) for one, at in zip(cards, ended, strict=True)))
     for customer_id in customers[:3]:
         await loyalty.hear(CustomerBlocked(customer_id=customer_id, blocked_at=NOW, reason="abuse"))
     async with asyncio.timeout(20):
