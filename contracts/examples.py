@@ -148,6 +148,13 @@ EXAMPLES: Final[dict[str, Example]] = {
         "points": 30,
         "expired_at": "2026-11-02T12:05:00Z",
     },
+    "loyalty.terms_changed.v1": {
+        "terms_id": "019b2a00-74dd-7f54-8b3e-9d0e1f2a3b43",
+        "in_force_from": "2026-01-01T00:00:00Z",
+        "changes": [{"term": "lot_life_days", "before": "365", "after": "180"}],
+        "actor": "operator:anna",
+        "set_at": "2025-12-15T09:00:00Z",
+    },
     "loyalty.operation_reversed.v1": {
         **_OPERATION,
         "operation_id": "019aa3f4-52bb-7d32-8f1c-7b8c9d0e1f21",

@@ -154,6 +154,36 @@ class OperationReversed(_Operation, type="loyalty.operation_reversed.v1", topic=
     """When it was done."""
 
 
+class TermsChange(Part):
+    """One term of the programme that is another one from now on."""
+
+    term: Annotated[str, StringConstraints(max_length=64), Field(examples=["lot_life_days"])]
+    """Name of the term."""
+    before: Annotated[str, StringConstraints(max_length=10_000), Field(examples=["365"])]
+    """What it was, as JSON."""
+    after: Annotated[str, StringConstraints(max_length=10_000), Field(examples=["180"])]
+    """What it is, as JSON."""
+
+
+class TermsChanged(Event, type="loyalty.terms_changed.v1", topic="loyalty.events"):
+    """The programme promises something else from a moment on; what was earned before stays as it was."""
+
+    terms_id: Id
+    """These terms; the record's key."""
+    in_force_from: Moment
+    """From when they hold."""
+    changes: Annotated[list[TermsChange], Field(min_length=1)]
+    """What is different."""
+    actor: Actor
+    """Who set them."""
+    set_at: Moment
+    """When they were set."""
+
+    @property
+    def key(self) -> str:
+        return str(self.terms_id)
+
+
 class AccountFrozen(_OfAccount, type="loyalty.account_frozen.v1", topic="loyalty.events"):
     """From now on nothing is earned on the account and nothing is spent from it; the balance stays as it is."""
 

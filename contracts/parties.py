@@ -34,6 +34,7 @@ from contracts.loyalty import (
     PointsAdjusted,
     PointsExpired,
     PointsReturned,
+    TermsChanged,
 )
 from contracts.messaging import (
     ContactWentBad,
@@ -76,6 +77,7 @@ SAYS: Final[Mapping[str, tuple[type[Record], ...]]] = {
         PointsAdjusted,
         PointsExpired,
         OperationReversed,
+        TermsChanged,
         AccountFrozen,
         AccountUnfrozen,
         Balance,

@@ -175,6 +175,12 @@ def operations(
         loyalty.show_operations(api, _console(), phone_or_card, most=most)
 
 
+@points.command(help=_("What the programme has promised since when, and who changed it."))
+def terms() -> None:
+    with ServiceApi(run_settings()) as api:
+        loyalty.show_terms(api, _console())
+
+
 @points.command(help=_("Give a customer points by hand."))
 def give(
     phone_or_card: Whose,

@@ -5,7 +5,7 @@ from typing import Any
 
 from rich.console import Console
 
-from deploy.customer_card import find_customer, told_operation
+from deploy.customer_card import find_customer, moment, told_operation
 from deploy.service_api import ServiceApi
 from deploy.status_table import figure
 from deploy.trouble import Trouble
@@ -39,6 +39,16 @@ def show_operations(api: ServiceApi, console: Console, phone_or_card: str, *, mo
         _print(console, f"{operation['id']}  {told_operation(operation)}{comment}{mark}")
     if not shown:
         _print(console, _("No operations."))
+
+
+def show_terms(api: ServiceApi, console: Console) -> None:
+    """Every change of the terms, the newest first: from when, by whom, what."""
+    for terms in api.get("loyalty", "/terms"):
+        head = _("From {moment}, set by {who} on {set_at}")
+        told = head.format(moment=moment(terms["in_force_from"]), who=terms["set_by"], set_at=moment(terms["set_at"]))
+        _print(console, told)
+        for change in terms["changes"]:
+            _print(console, f"  {change['term']}: {change['before']} → {change['after']}")
 
 
 def adjust(api: ServiceApi, console: Console, phone_or_card: str, form: Mapping[str, Any]) -> None:

@@ -27,8 +27,9 @@ async def accrue_purchases(tx: Transaction, new: Sequence[PurchaseCompleted]) ->
     Gives the receipts for which a return has been waiting.
     """
     terms = await all_terms(tx)
+    points_currency = terms_at(terms, tx.now).points_currency
     possible = [purchase for purchase in new if _is_possible(tx, purchase, terms)]
-    found = await find_and_lock(tx, possible, terms[0].points_currency)
+    found = await find_and_lock(tx, possible, points_currency)
     await _keep_waiting(tx, [purchase for purchase in possible if purchase.key not in found])
     known = [purchase for purchase in possible if _opens_account(tx, purchase, found.blocked, found.accounts)]
     accruals = [_accrual(tx, purchase, found.accounts[purchase.key], terms) for purchase in await _unseen(tx, known)]
@@ -37,8 +38,8 @@ async def accrue_purchases(tx: Transaction, new: Sequence[PurchaseCompleted]) ->
     await ledger.post(tx, [each.operation for each in accruals])
     awaited_receipts = await purchases.record(tx, accruals)
     for each in accruals:
-        tx.say(_points_accrued(each, terms[0].points_currency), cause=each.purchase)
-    say_balances(tx, [each.operation.account for each in accruals], terms[0].points_currency)
+        tx.say(_points_accrued(each, points_currency), cause=each.purchase)
+    say_balances(tx, [each.operation.account for each in accruals], points_currency)
     return awaited_receipts
 
 

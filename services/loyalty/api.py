@@ -1,28 +1,39 @@
 """Loyalty's HTTP API: what customers have, what happened to a receipt, what waits, whether the ledger is right."""
 
 from collections import defaultdict
-from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 import sqlalchemy as sa
 from fastapi import Path, Query
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
-from chassis.actor import Actor, Who
-from chassis.field_faults import N_
+from chassis.actor import Who
 from chassis.pagination import Keyset, Page, Paging
 from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
 from chassis.tables import waiting
 from chassis.transaction import Transaction
-from contracts.fields import MAX_MINOR, Code
-from services.loyalty import by_hand, reconciliation
-from services.loyalty.by_hand import Why
-from services.loyalty.ledger import OperationType
+from services.loyalty import by_hand, programme, reconciliation
+from services.loyalty.documents import (
+    AccountOut,
+    AdjustmentForm,
+    CustomerBalance,
+    DifferenceOut,
+    ExpiringOut,
+    FreezeOut,
+    LineOut,
+    OperationOut,
+    PurchaseOut,
+    Reconciliation,
+    ReturnOut,
+    TermsForm,
+    TermsOut,
+    WaitingOut,
+    WhyForm,
+)
 from services.loyalty.pricing import split
-from services.loyalty.tables import accounts, operation_notes, operations, purchases, returns
-from services.loyalty.terms import Level, all_terms
+from services.loyalty.tables import accounts, entries, operation_notes, operations, purchases, returns
+from services.loyalty.terms import terms_now
 
 router = service_router(tags=["loyalty"])
 
@@ -44,175 +55,13 @@ OPERATIONS = sa.select(
 CustomerPath = Annotated[UUID, Path(description="The customer.")]
 
 
-class FreezeOut(BaseModel):
-    """Since when nothing is earned on the account nor spent from it, and why."""
-
-    since: datetime
-    reason: str
-
-
-class ExpiringOut(BaseModel):
-    """Points that burn on one day (UTC)."""
-
-    on: date
-    points: int
-
-
-class AccountOut(BaseModel):
-    """An account and what is on it, in the smallest unit of its points."""
-
-    account_id: UUID
-    points_currency: str
-    available: int
-    level: str = Field(description="The level that the next purchase is priced by.")
-    spent_minor: int = Field(description="Money spent so far, which decides the level, smallest unit.")
-    opened_at: datetime
-    expiring: list[ExpiringOut] = Field(description="What burns when, the soonest first, if it is not spent before.")
-    frozen: FreezeOut | None = Field(description="Where the customer is blocked; the balance stays as it is.")
-
-
-class CustomerBalance(BaseModel):
-    """What a customer has."""
-
-    customer_id: UUID
-    accounts: list[AccountOut]
-
-
-class OperationOut(BaseModel):
-    """One operation of the ledger."""
-
-    id: UUID
-    type: OperationType
-    account_id: UUID
-    points: int = Field(description="As it changed the account; negative where points were taken.")
-    receipt_id: str | None
-    reverses: UUID | None
-    occurred_at: datetime
-    entered_at: datetime
-    actor: str | None = Field(description="Who did it by hand.", examples=["operator:anna"])
-    reason: str | None = Field(description="Why it was done by hand.", examples=["complaint"])
-    comment: str | None = Field(description="For the staff alone.")
-    reversed_by: UUID | None = Field(description="The operation that took it back.")
-
-
-class WhyForm(BaseModel):
-    """Why something is done by hand."""
-
-    model_config = ConfigDict(extra="forbid")
-
-    reason: Code
-    comment: Annotated[str, StringConstraints(min_length=1, max_length=500)] | None = Field(
-        None, description="For the staff alone; customers never see it."
-    )
-
-    def why(self, who: Actor) -> Why:
-        return Why(who, self.reason, self.comment)
-
-
-class AdjustmentForm(WhyForm):
-    """Points given or taken by hand."""
-
-    points: Annotated[int, Field(ge=-MAX_MINOR, le=MAX_MINOR, description="Negative to take points; not 0.")]
-    expires_at: AwareDatetime | None = Field(
-        None, description="When given points burn; left out, as long after now as the terms say."
-    )
-
-    @field_validator("points")
-    @classmethod
-    def _some(cls, points: int) -> int:
-        if points == 0:
-            raise ValueError(N_("give or take at least one point"))
-        return points
-
-
-class LineOut(BaseModel):
-    """A line of a receipt and what it earned."""
-
-    line_no: int
-    product_id: str
-    category: str | None
-    quantity: str
-    total_minor: int
-    points: int
-
-
-class ReturnOut(BaseModel):
-    """What came back of a purchase."""
-
-    return_id: str
-    returned_at: datetime
-    total_minor: int
-    points: int = Field(description="Points taken back.")
-    written_off: int = Field(description="Points that were spent already and given up.")
-
-
-class PurchaseOut(BaseModel):
-    """A receipt, what it earned and what came back of it."""
-
-    receipt_id: str
-    state: str
-    customer_id: UUID
-    account_id: UUID
-    operation_id: UUID
-    store_id: str
-    terminal_id: str
-    completed_at: datetime
-    currency: str
-    total_minor: int
-    points: int
-    level: str
-    withheld: str | None = Field(description="Why it earned nothing, if it would have earned.")
-    lines: list[LineOut]
-    returns: list[ReturnOut]
-
-
-class WaitingOut(BaseModel):
-    """A record that waits for what it needs."""
-
-    id: int
-    awaits: str = Field(description="What it waits for.", examples=["card:2900000000018"])
-    topic: str
-    partition: int
-    offset: int
-    since: datetime
-
-
-class TermsOut(BaseModel):
-    """What the programme promises from a moment on."""
-
-    in_force_from: datetime
-    points_currency: str
-    point_worth_minor: int
-    currencies: list[str]
-    levels: list[Level]
-    lot_life_days: int | None
-    lots_age_while_frozen: bool
-    returned_but_spent: Literal["other_lots", "write_off"]
-
-
-class DifferenceOut(BaseModel):
-    """Where a law of the ledger is broken."""
-
-    law: str
-    subject: str
-    expected: int
-    found: int
-
-
-class Reconciliation(BaseModel):
-    """Whether the ledger is right."""
-
-    operations: int
-    differences: list[DifferenceOut]
-
-
 @router.get("/customers/{customer_id}/balance")
 async def get_balance(customer_id: CustomerPath, tx: Tx) -> CustomerBalance:
     """What the customer has, by account."""
     rows = (await tx.execute(sa.select(accounts).where(accounts.c.customer_id == customer_id))).all()
     if not rows:
         raise _no_customer()
-    terms = (await all_terms(tx))[0]
+    terms = await terms_now(tx)
     expiring: dict[UUID, list[ExpiringOut]] = defaultdict(list)
     for account_id, on, points in await tx.sql(EXPIRING, [row.id for row in rows]):
         expiring[account_id].append(ExpiringOut(on=on, points=points))
@@ -238,7 +87,8 @@ async def get_balance(customer_id: CustomerPath, tx: Tx) -> CustomerBalance:
 async def list_operations(customer_id: CustomerPath, tx: Tx, paging: Paging) -> Page[OperationOut]:
     """The customer's operations, newest first."""
     mine = sa.select(accounts.c.id).where(accounts.c.customer_id == customer_id)
-    select = OPERATIONS.where(operations.c.account_id.in_(mine))
+    entered = sa.select(entries.c.operation_id).where(entries.c.account_id.in_(mine))
+    select = OPERATIONS.where(operations.c.id.in_(entered))
     rows, following = await Keyset([operations.c.id], descending=True).page(tx, select, paging)
     return Page(items=[OperationOut.model_validate(row._mapping) for row in rows], next=following)
 
@@ -279,20 +129,15 @@ async def list_waiting(tx: Tx, paging: Paging) -> Page[WaitingOut]:
 
 @router.get("/terms")
 async def list_terms(tx: Tx) -> list[TermsOut]:
-    """The programme's terms of all times, newest first."""
-    return [
-        TermsOut(
-            in_force_from=each.in_force_from,
-            points_currency=each.points_currency,
-            point_worth_minor=each.point_worth_minor,
-            currencies=sorted(each.currencies),
-            levels=list(each.levels),
-            lot_life_days=None if each.lot_life is None else each.lot_life.days,
-            lots_age_while_frozen=each.lots_age_while_frozen,
-            returned_but_spent=each.returned_but_spent,
-        )
-        for each in await all_terms(tx)
-    ]
+    """The programme's terms of all times, newest first, with who set them and what they changed."""
+    return [TermsOut.model_validate({**row, "changes": changes}) for row, changes in await programme.history(tx)]
+
+
+@router.post("/terms", status_code=201)
+async def change_terms(form: TermsForm, who: Who, tx: Tx) -> TermsOut:
+    """Change what the programme promises, from now on or from a later moment; what was earned stays as it was."""
+    changed = await programme.change_terms(tx, form.asked(), form.in_force_from, who)
+    return next(each for each in await list_terms(tx) if each.id == changed)
 
 
 @router.get("/reconciliation")

@@ -18,7 +18,7 @@ from services.loyalty.accounts import Account, lock_account, lock_account_of
 from services.loyalty.balances import say_balances
 from services.loyalty.ledger import Operation
 from services.loyalty.lots import Lot, Movement, moved
-from services.loyalty.terms import all_terms
+from services.loyalty.terms import terms_now
 
 FIND: Final = "SELECT id, type, account_id, points FROM operations WHERE id = $1"
 REVERSAL: Final = "SELECT 1 FROM operations WHERE reverses = $1 AND type = 'reversal'"
@@ -40,7 +40,7 @@ async def adjust(tx: Transaction, customer_id: UUID, points: int, expires_at: da
     Given points live until `expires_at`, else as long as the terms say. Raises `Problem` 404, 422 for an end that is
     past, 409 where there are too few to be taken, or the account that should be given some is frozen.
     """
-    terms = (await all_terms(tx))[0]
+    terms = await terms_now(tx)
     account = await lock_account_of(tx, customer_id, terms.points_currency)
     if account is None:
         raise Problem(404, "customer_not_found", "Loyalty knows no customer of this id.", field="customer_id")

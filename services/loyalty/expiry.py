@@ -14,7 +14,7 @@ from services.loyalty.accounts import Account, lock_accounts
 from services.loyalty.balances import say_balances
 from services.loyalty.ledger import Operation
 from services.loyalty.lots import Movement, moved
-from services.loyalty.terms import all_terms
+from services.loyalty.terms import terms_now
 
 PIECE_LOTS: Final = 500
 DUE: Final = """
@@ -36,7 +36,7 @@ async def expire_due_lots(tx: Transaction) -> bool:
     Each account has one operation and one event for all of its lots. Frozen accounts are left alone where the terms
     say that their points do not age.
     """
-    age = (await all_terms(tx))[0].lots_age_while_frozen
+    age = (await terms_now(tx)).lots_age_while_frozen
     due = await tx.sql(DUE, tx.now, PIECE_LOTS, age)
     behind_s.set(due[0][1].total_seconds() if due else 0)
     if not due:

@@ -12,7 +12,7 @@ from services.loyalty.accounts import Introduction, forget_phones, introduce
 from services.loyalty.accrual import accrue_purchases
 from services.loyalty.freezing import freeze, unfreeze
 from services.loyalty.returns import awaited_receipt, take_back
-from services.loyalty.terms import all_terms
+from services.loyalty.terms import terms_now
 
 hears = Hears()
 
@@ -78,4 +78,4 @@ async def handle_waiting(tx: Transaction, recalled: Sequence[Record]) -> None:
 
 
 async def _points_currency(tx: Transaction) -> str:
-    return (await all_terms(tx))[0].points_currency
+    return (await terms_now(tx)).points_currency

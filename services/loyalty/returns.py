@@ -20,7 +20,7 @@ from services.loyalty.ledger import Operation
 from services.loyalty.lots import Movement, moved
 from services.loyalty.pricing import earned_by_returned, split
 from services.loyalty.purchases import KnownPurchase, lock_purchase, set_state
-from services.loyalty.terms import all_terms
+from services.loyalty.terms import terms_now
 
 BEFORE = "SELECT return_id, content_hash, lines FROM returns WHERE receipt_id = $1"
 OF_OTHER_RECEIPT = "SELECT 1 FROM returns WHERE return_id = $1 AND receipt_id <> $2"
@@ -178,7 +178,7 @@ async def _post(
 async def _taken_from(tx: Transaction, account: Account, purchase: KnownPurchase, points: int) -> list[Movement]:
     """The points go back from the lot of the purchase; for what was spent of it already, the terms say what is done."""
     filled = await lots.filled(tx, account.id) if points else []
-    if (await all_terms(tx))[0].returned_but_spent == "write_off":
+    if (await terms_now(tx)).returned_but_spent == "write_off":
         filled = [lot for lot in filled if lot.source == purchase.operation_id]
     return lots.take(filled, points, first=purchase.operation_id)
 

@@ -13,6 +13,7 @@ terms = sa.Table(
     sa.Column("id", UUID(as_uuid=True), primary_key=True),
     moment("in_force_from"),
     sa.Column("set_by", sa.Text, nullable=False),
+    moment("set_at"),
     sa.Column("points_currency", sa.Text, nullable=False),
     sa.Column("point_worth_minor", sa.BigInteger, nullable=False),
     sa.Column("currencies", ARRAY(sa.Text), nullable=False),

@@ -9,13 +9,14 @@ import sqlalchemy as sa
 from pydantic import BaseModel, Field, TypeAdapter
 
 from chassis.transaction import Transaction
+from contracts.fields import Code
 from services.loyalty import tables
 
 
 class Level(BaseModel, frozen=True):
     """A level of the programme: reached by what was spent so far, it decides the rate of accrual."""
 
-    code: str
+    code: Code
     spent_minor_from: int = Field(ge=0)
     rate_basis_points: int = Field(ge=0, le=10_000)
 
@@ -25,6 +26,8 @@ class Terms:
     """What the programme promises from `in_force_from` on. `point_worth_minor`: money that one point stands for."""
 
     in_force_from: datetime
+    set_by: str
+    set_at: datetime
     points_currency: str
     point_worth_minor: int
     currencies: frozenset[str]
@@ -55,6 +58,8 @@ async def all_terms(tx: Transaction) -> Sequence[Terms]:
     return [
         Terms(
             in_force_from=row.in_force_from,
+            set_by=row.set_by,
+            set_at=row.set_at,
             points_currency=row.points_currency,
             point_worth_minor=row.point_worth_minor,
             currencies=frozenset(row.currencies),
@@ -65,6 +70,11 @@ async def all_terms(tx: Transaction) -> Sequence[Terms]:
         )
         for row in await tx.execute(ALL)
     ]
+
+
+async def terms_now(tx: Transaction) -> Terms:
+    """Those in force; later ones may be planned already."""
+    return terms_at(await all_terms(tx), tx.now)
 
 
 def terms_at(terms: Sequence[Terms], moment: datetime) -> Terms:

@@ -96,6 +96,17 @@ async def test_points_are_given_taken_and_taken_back_and_the_ledger_is_right(hou
     assert proof == "The ledger is right: 3 operations, no difference."
 
 
+async def test_the_terms_are_told_with_who_changed_what(house: RunSettings) -> None:
+    def shorten(api: ServiceApi, _console: Console) -> None:
+        api.post("loyalty", "/terms", form={"lot_life_days": 180})
+
+    await told(house, shorten)
+    head, change, first = await told(house, loyalty.show_terms)
+    assert "set by operator:" in head
+    assert change == "  lot_life_days: 365 → 180"
+    assert "set by migration" in first
+
+
 async def test_what_the_service_refuses_is_told_in_its_words(house: RunSettings) -> None:
     fine = {"points": -30, "reason": "mistake"}
     with pytest.raises(Trouble, match="loyalty: The customer has 0 points; take so many at most"):

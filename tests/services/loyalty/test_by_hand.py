@@ -10,7 +10,7 @@ import pytest
 from chassis.ids import new_id
 from contracts.customers import CustomerBlocked
 from contracts.loyalty import Balance, OperationReversed, PointsAdjusted, PointsReturned
-from tests.services.loyalty.world import NOW, Loyalty, adjust, came_back, card, post, purchase
+from tests.services.loyalty.world import NOW, Loyalty, adjust, came_back, card, post, problem, purchase
 
 DAY = timedelta(days=1)
 
@@ -20,10 +20,6 @@ async def lots(loyalty: Loyalty) -> dict[str, int]:
     return {
         str(row.operation_id): row.remaining for row in await loyalty.rows("SELECT operation_id, remaining FROM lots")
     }
-
-
-async def problem(answer: httpx.Response) -> tuple[int, str]:
-    return answer.status_code, answer.json()["type"].removeprefix("urn:kopilka:problem:")
 
 
 async def test_points_given_by_hand_are_in_the_ledger_with_who_and_why(

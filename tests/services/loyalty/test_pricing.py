@@ -12,6 +12,8 @@ from services.loyalty.terms import Level, Terms, terms_at
 
 TERMS = Terms(
     in_force_from=datetime(2000, 1, 1, tzinfo=UTC),
+    set_by="operator:anna",
+    set_at=datetime(2000, 1, 1, tzinfo=UTC),
     points_currency="points",
     point_worth_minor=100,
     currencies=frozenset({"RUB"}),

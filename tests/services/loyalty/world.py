@@ -148,7 +148,8 @@ OLGA = {"Kopilka-Actor": "operator:olga"}
 async def post(api: httpx.AsyncClient, path: str, **form: Any) -> httpx.Response:
     """What an operator sends."""
     headers = {"Idempotency-Key": str(uuid4()), **OLGA}
-    return await api.post(path, json={"reason": "complaint", **form}, headers=headers)
+    asked = {"reason": "complaint", **form}
+    return await api.post(path, json={k: v for k, v in asked.items() if k != "reason" or v}, headers=headers)
 
 
 async def adjust(api: httpx.AsyncClient, customer_id: UUID, points: int, **form: Any) -> Any:
@@ -156,3 +157,8 @@ async def adjust(api: httpx.AsyncClient, customer_id: UUID, points: int, **form:
     answer = await post(api, f"/customers/{customer_id}/operations", points=points, **form)
     assert answer.status_code == 201, answer.text
     return answer.json()
+
+
+async def problem(answer: httpx.Response) -> tuple[int, str]:
+    """Its status and the kind of problem."""
+    return answer.status_code, answer.json()["type"].removeprefix("urn:kopilka:problem:")
