@@ -153,6 +153,8 @@ class Card(State, type="customers.card.v1", topic="customers.cards"):
     """Whose card it is."""
     state: Annotated[Literal["active", "blocked"], Field(examples=["active"])] = "active"
     """Whether purchases by this card earn and spend points."""
+    replaced_by: CardNumber | None = None
+    """The card that took the place of this one, which is blocked for good: what it opened, that one opens."""
 
     @property
     def key(self) -> str:

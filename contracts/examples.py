@@ -60,7 +60,12 @@ EXAMPLES: Final[dict[str, Example]] = {
         "unreachable": ["email"],
     },
     "customers.contact_erased.v1": {"customer_id": ANNA},
-    "customers.card.v1": {"card_number": CARD, "customer_id": ANNA, "state": "active"},
+    "customers.card.v1": {
+        "card_number": CARD,
+        "customer_id": ANNA,
+        "state": "blocked",
+        "replaced_by": "2900000000025",
+    },
     "customers.link_telegram.v1": {
         "phone": "+79161234567",
         "telegram_chat_id": 100500,

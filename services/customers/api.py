@@ -107,6 +107,12 @@ async def unblock_card(tx: Tx, customer_id: UUID, number: Number, who: Who) -> C
     return CardDocument.model_validate(await cards.unblock(tx, customer_id, number, who))
 
 
+@router.post("/{customer_id}/cards/{number}/replace", status_code=201)
+async def replace_card(tx: Tx, customer_id: UUID, number: Number, form: WantedCardForm, who: Who) -> CardDocument:
+    """Another card takes the place of one that is lost or worn out, which is blocked for good; gives the new one."""
+    return CardDocument.model_validate(await cards.replace(tx, customer_id, number, form.card_number, who))
+
+
 @router.get("/{customer_id}/consents")
 async def list_consents(tx: Tx, customer_id: UUID, paging: Paging) -> Page[ConsentLine]:
     """Every consent given and withdrawn, the newest first; they outlive an erasure."""

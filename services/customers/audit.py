@@ -22,6 +22,7 @@ Action = Literal[
     "card_added",
     "card_blocked",
     "card_unblocked",
+    "card_replaced",
     "blocked",
     "unblocked",
     "unreachable",

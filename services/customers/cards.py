@@ -32,6 +32,7 @@ WHERE NOT EXISTS (SELECT FROM cards WHERE cards.number = drawn.number)
 ORDER BY place LIMIT 1
 ON CONFLICT DO NOTHING RETURNING number, {HELD_BEFORE}
 """  # noqa: S608 (a constant)
+REPLACE = "UPDATE cards SET state = 'blocked', replaced_by = $2 WHERE number = $1"
 SET_STATE = "UPDATE cards SET state = $2 WHERE number = $1"
 
 
@@ -103,6 +104,26 @@ async def unblock(tx: Transaction, customer_id: UUID, number: str, who: Actor) -
     return await _set_state(tx, customer_id, number, "active", who)
 
 
+async def replace(tx: Transaction, customer_id: UUID, number: str, successor: str | None, who: Actor) -> HeldCard:
+    """Another card, or a newly issued one, takes the place of this one, which is blocked for good (lost, worn out).
+
+    Gives the new one. Raises `Problem` 404, 410, 409 where it was replaced before, and as `add`; 422 for itself.
+    """
+    customer = await lock_one(tx, customer_id)
+    card = _held(customer, number)
+    _refuse_replaced(card)
+    if successor == number:
+        raise Problem(422, "same_card", "A card does not take its own place; name another one.", field="card_number")
+    if successor is None:
+        successor = await issue(tx, customer_id, who)
+    elif not await add(tx, customer_id, successor, who) and _held(customer, successor).state != "active":
+        raise Problem(409, "card_blocked", "This card is blocked; name one that is not.", field="card_number")
+    await tx.sql(REPLACE, number, successor)
+    tx.say(Card(card_number=number, customer_id=customer_id, state="blocked", replaced_by=successor))
+    await audit.record(tx, customer_id, "card_replaced", who, [number, successor])
+    return HeldCard(successor, "active")
+
+
 async def set_state(tx: Transaction, customer: Customer, card: HeldCard, state: CardState, who: Actor) -> None:
     """Write and say the new state of a card of a customer who is locked."""
     await tx.sql(SET_STATE, card.number, state)
@@ -112,12 +133,24 @@ async def set_state(tx: Transaction, customer: Customer, card: HeldCard, state: 
 
 async def _set_state(tx: Transaction, customer_id: UUID, number: str, state: CardState, who: Actor) -> HeldCard:
     customer = await lock_one(tx, customer_id)
+    card = _held(customer, number)
+    if card.state == state:
+        return card
+    _refuse_replaced(card)
+    await set_state(tx, customer, card, state, who)
+    return HeldCard(number, state)
+
+
+def _held(customer: Customer, number: str) -> HeldCard:
     for card in customer.cards:
         if card.number == number:
-            if card.state != state:
-                await set_state(tx, customer, card, state, who)
-            return HeldCard(number, state)
+            return card
     raise Problem(404, "card_not_found", "This customer has no such card; look the customer up to see which they have.")
+
+
+def _refuse_replaced(card: HeldCard) -> None:
+    if card.replaced_by is not None:
+        raise Problem(409, "card_replaced", "Card {card} took the place of this one.", card=card.replaced_by)
 
 
 async def _tell_added(tx: Transaction, customer_id: UUID, added: sa.Row[Any], who: Actor) -> None:

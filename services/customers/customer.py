@@ -24,7 +24,9 @@ SELECT id, phone, first_name, last_name, birth_date, email, telegram_chat_id, la
        ARRAY(SELECT channel FROM unreachable_channels WHERE customer_id = customers.id ORDER BY channel)
            AS unreachable,
        ARRAY(SELECT number FROM cards WHERE customer_id = customers.id ORDER BY added_at, number) AS card_numbers,
-       ARRAY(SELECT state FROM cards WHERE customer_id = customers.id ORDER BY added_at, number) AS card_states
+       ARRAY(SELECT state FROM cards WHERE customer_id = customers.id ORDER BY added_at, number) AS card_states,
+       ARRAY(SELECT replaced_by FROM cards WHERE customer_id = customers.id ORDER BY added_at, number)
+           AS card_successors
 FROM customers WHERE id = ANY ($1::uuid[])
 """
 CardState = Literal["active", "blocked"]
@@ -35,6 +37,7 @@ class HeldCard(NamedTuple):
 
     number: str
     state: CardState
+    replaced_by: str | None = None
 
 
 class Block(NamedTuple):
@@ -123,11 +126,11 @@ def _living(customer: Customer | None) -> Customer:
 def _customer(row: sa.Row[Any]) -> Customer:
     facts = dict(row._mapping)
     channels, times = facts.pop("consent_channels"), facts.pop("consent_times")
-    numbers, states = facts.pop("card_numbers"), facts.pop("card_states")
+    numbers, states, successors = (facts.pop(f"card_{name}") for name in ("numbers", "states", "successors"))
     since, reason = facts.pop("blocked_at"), facts.pop("block_reason")
     return Customer(
         **facts | {"unreachable": tuple(facts["unreachable"])},
         blocked=None if since is None else Block(since, reason),
         consents=tuple(map(GivenConsent, channels, times)),
-        cards=tuple(map(HeldCard, numbers, states)),
+        cards=tuple(map(HeldCard, numbers, states, successors)),
     )

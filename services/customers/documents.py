@@ -86,6 +86,7 @@ class CardDocument(BaseModel):
 
     number: str = Field(examples=["2900000000018"])
     state: CardState
+    replaced_by: str | None = Field(None, description="The card that took its place.")
 
 
 class ConsentDocument(BaseModel):

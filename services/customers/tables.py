@@ -55,8 +55,10 @@ cards = sa.Table(
     sa.Column("number", sa.Text, primary_key=True),
     sa.Column("customer_id", UUID(as_uuid=True), nullable=False),
     sa.Column("state", sa.Text, nullable=False),
+    sa.Column("replaced_by", sa.Text),
     moment("added_at"),
     sa.CheckConstraint("state IN ('active', 'blocked')", name="state"),
+    sa.CheckConstraint("replaced_by IS NULL OR state = 'blocked'", name="replaced_by"),
     comment="Loyalty cards. A card never changes hands.",
 )
 sa.Index("cards_customer_id_idx", cards.c.customer_id)

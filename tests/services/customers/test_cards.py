@@ -67,7 +67,7 @@ async def test_a_customer_gets_one_more_card(customers: Customers) -> None:
     given = await customers.post(f"/customers/{customer['id']}/cards", {"card_number": "7005678"})
     issued = await customers.post(f"/customers/{customer['id']}/cards", {"issue_card": True})
 
-    assert (given.status_code, given.json()) == (201, {"number": "7005678", "state": "active"})
+    assert (given.status_code, given.json()) == (201, {"number": "7005678", "state": "active", "replaced_by": None})
     assert issued.status_code == 201
     numbers = [card["number"] for card in (await customers.get(customer))["cards"]]
     assert numbers == ["7001234", "7005678", issued.json()["number"]]
@@ -79,7 +79,7 @@ async def test_a_card_that_the_customer_has_already_is_given_once(customers: Cus
 
     again = await customers.post(f"/customers/{customer['id']}/cards", {"card_number": "7001234"})
 
-    assert (again.status_code, again.json()) == (200, {"number": "7001234", "state": "active"})
+    assert (again.status_code, again.json()) == (200, {"number": "7001234", "state": "active", "replaced_by": None})
     assert len(await customers.said(Card)) == 1
 
 
@@ -151,3 +151,45 @@ async def test_a_card_given_and_blocked_at_the_same_moment_ends_as_it_was_said_l
     states = [each.state for each in await tills[0].said(Card, customer)]
     assert states[-1] == (await tills[0].get(customer))["cards"][0]["state"]
     assert all(one != other for one, other in pairwise(states))
+
+
+async def test_another_card_takes_the_place_of_a_lost_one_which_stays_blocked(customers: Customers) -> None:
+    customer = await customers.register(card_number="7001234")
+    card = f"/customers/{customer['id']}/cards/7001234"
+
+    new = await customers.post(f"{card}/replace", {"issue_card": True})
+
+    assert (new.status_code, new.json()["state"]) == (201, "active")
+    old, successor = (await customers.get(customer))["cards"]
+    assert old == {"number": "7001234", "state": "blocked", "replaced_by": new.json()["number"]}
+    assert successor == new.json()
+    said = [(each.card_number, each.state, each.replaced_by) for each in await customers.said(Card, customer)]
+    assert said[1:] == [(successor["number"], "active", None), ("7001234", "blocked", successor["number"])]
+    for again in (f"{card}/unblock", f"{card}/replace"):
+        refused = await customers.post(again, {"issue_card": True} if again.endswith("replace") else None)
+        assert (refused.status_code, refused.json()["type"]) == (409, "urn:kopilka:problem:card_replaced")
+        assert successor["number"] in refused.json()["detail"]
+    assert (await customers.post(f"{card}/block")).json() == old
+
+
+async def test_a_card_that_the_customer_has_may_take_the_place_if_it_is_not_blocked(customers: Customers) -> None:
+    customer = await customers.register(card_number="7001234")
+    cards = f"/customers/{customer['id']}/cards"
+    for number in ("7005678", "7009999"):
+        await customers.post(cards, {"card_number": number})
+    await customers.post(f"{cards}/7009999/block")
+
+    for number, status in (("7001234", 422), ("7009999", 409), ("7005678", 201)):
+        answer = await customers.post(f"{cards}/7001234/replace", {"card_number": number})
+        assert answer.status_code == status, number
+    assert [card["replaced_by"] for card in (await customers.get(customer))["cards"]] == ["7005678", None, None]
+
+
+async def test_a_card_of_somebody_else_takes_no_place(customers: Customers) -> None:
+    await customers.register("+79160000001", card_number="7005678")
+    customer = await customers.register(card_number="7001234")
+
+    refused = await customers.post(f"/customers/{customer['id']}/cards/7001234/replace", {"card_number": "7005678"})
+
+    assert (refused.status_code, refused.json()["type"]) == (409, "urn:kopilka:problem:card_taken")
+    assert (await customers.get(customer))["cards"][0]["state"] == "active"

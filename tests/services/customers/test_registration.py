@@ -30,7 +30,7 @@ async def test_a_till_registers_a_customer_with_all_that_it_knows(customers: Cus
     assert registered["first_name"] == "Анна Мария"
     assert registered["birth_date"] == "1990-04-12"
     assert [each["channel"] for each in registered["consents"]] == ["sms", "telegram"]
-    assert registered["cards"] == [{"number": "2900000000018", "state": "active"}]
+    assert registered["cards"] == [{"number": "2900000000018", "state": "active", "replaced_by": None}]
     assert registered["source"] == "till"
     assert await customers.get(registered) == registered
 
@@ -114,7 +114,8 @@ async def test_a_customer_who_was_there_gets_the_card_in_their_hand(customers: C
     once_more = await customers.post("/customers", {"phone": PHONE, "card_number": "7001234"})
 
     assert again.status_code == once_more.status_code == 200
-    assert again.json()["cards"] == once_more.json()["cards"] == [{"number": "7001234", "state": "active"}]
+    card = {"number": "7001234", "state": "active", "replaced_by": None}
+    assert again.json()["cards"] == once_more.json()["cards"] == [card]
     assert [card.card_number for card in await customers.said(Card, first)] == ["7001234"]
 
 

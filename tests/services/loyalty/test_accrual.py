@@ -151,3 +151,15 @@ async def test_a_changed_phone_no_longer_names_the_customer(loyalty: Loyalty) ->
     await loyalty.hear(Contact(customer_id=customer_id, phone="+79160000000"))
     phones = await loyalty.rows("SELECT identifier FROM identifiers WHERE kind = 'phone'")
     assert [row.identifier for row in phones] == ["+79160000000"]
+
+
+async def test_a_replaced_card_opens_nothing_and_its_successor_the_same_account(loyalty: Loyalty) -> None:
+    lost, new = card(), card()
+    customer_id = await loyalty.knows(lost)
+    await loyalty.hear(purchase(lost, 100_000))
+    await loyalty.knows(new, customer_id)
+    await loyalty.hear(Card(card_number=lost, customer_id=customer_id, state="blocked", replaced_by=new))
+    await loyalty.hear(purchase(lost, 100_000), purchase(new, 20_000))
+
+    assert await loyalty.refused() == ["card_blocked"]
+    assert [each.balance_after for each in await loyalty.said(PointsAccrued)] == [50, 60]
