@@ -54,23 +54,17 @@ def show_terms(api: ServiceApi, console: Console) -> None:
 def adjust(api: ServiceApi, console: Console, phone_or_card: str, form: Mapping[str, Any]) -> None:
     """Give or take points by hand, and say what the customer has now."""
     customer = find_customer(api, phone_or_card)
-    given = {name: value for name, value in form.items() if value is not None}
-    done = api.post("loyalty", f"/customers/{customer['id']}/operations", form=given)
-    _tell(api, console, customer["id"], done)
+    done = api.post("loyalty", f"/customers/{customer['id']}/operations", form=form)
+    _print(console, f"{done['id']}  {told_operation(done)}")
+    for account in api.get("loyalty", f"/customers/{customer['id']}/balance")["accounts"]:
+        if account["account_id"] == done["account_id"]:
+            _print(console, _("Balance now: {points}").format(points=figure(account["available"])))
 
 
 def reverse(api: ServiceApi, console: Console, operation_id: str, form: Mapping[str, Any]) -> None:
     """Take back what was done by hand."""
-    given = {name: value for name, value in form.items() if value is not None}
-    done = api.post("loyalty", f"/operations/{operation_id}/reversal", form=given)
+    done = api.post("loyalty", f"/operations/{operation_id}/reversal", form=form)
     _print(console, f"{done['id']}  {told_operation(done)}")
-
-
-def _tell(api: ServiceApi, console: Console, customer_id: str, done: Mapping[str, Any]) -> None:
-    _print(console, f"{done['id']}  {told_operation(dict(done))}")
-    for account in api.get("loyalty", f"/customers/{customer_id}/balance")["accounts"]:
-        if account["account_id"] == done["account_id"]:
-            _print(console, _("Balance now: {points}").format(points=figure(account["available"])))
 
 
 def _print(console: Console, line: str) -> None:

@@ -46,8 +46,12 @@ class ServiceApi:
         return None if answer.status_code == NOT_FOUND else self._said(service, answer)
 
     def post(self, service: str, path: str, *, form: Mapping[str, Any] | None = None, **query: str | int | None) -> Any:
-        """Do it once, as the operator of this terminal; the answer's JSON, or None where it has none."""
-        return self._said(service, self._send(service, "POST", path, query, form=form))
+        """Do it once, as the operator of this terminal; the answer's JSON, or None where it has none.
+
+        What is None in the form or the query is left out.
+        """
+        sent = None if form is None else {name: value for name, value in form.items() if value is not None}
+        return self._said(service, self._send(service, "POST", path, query, form=sent))
 
     def _send(
         self,

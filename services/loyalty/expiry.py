@@ -43,9 +43,13 @@ async def expire_due_lots(tx: Transaction) -> bool:
         return False
     locked = await lock_accounts(tx, list({account_id for account_id, _ in due}))
     ending = await _ending(tx, [account.id for account, _ in locked if age or not account.is_frozen])
-    for account, points_currency in locked:
-        if account.id in ending:
-            await _burn(tx, account, points_currency, ending[account.id])
+    burning = [
+        (_expiry(tx, account, ending[account.id]), currency) for account, currency in locked if account.id in ending
+    ]
+    ledger.enter([operation for operation, _ in burning])
+    await ledger.post(tx, [operation for operation, _ in burning])
+    for operation, points_currency in burning:
+        _tell(tx, operation, points_currency)
     return len(due) == PIECE_LOTS
 
 
@@ -57,8 +61,8 @@ async def _ending(tx: Transaction, account_ids: list[UUID]) -> dict[UUID, list[M
     return ending
 
 
-async def _burn(tx: Transaction, account: Account, points_currency: str, movements: list[Movement]) -> None:
-    operation = Operation(
+def _expiry(tx: Transaction, account: Account, movements: list[Movement]) -> Operation:
+    return Operation(
         id=new_id(),
         type="expiry",
         account=account,
@@ -68,18 +72,19 @@ async def _burn(tx: Transaction, account: Account, points_currency: str, movemen
         occurred_at=tx.now,
         movements=movements,
     )
-    ledger.enter([operation])
-    await ledger.post(tx, [operation])
+
+
+def _tell(tx: Transaction, operation: Operation, points_currency: str) -> None:
     tx.say(
         PointsExpired(
             operation_id=operation.id,
-            customer_id=account.customer_id,
-            account_id=account.id,
+            customer_id=operation.account.customer_id,
+            account_id=operation.account.id,
             points_currency=points_currency,
             balance_after=operation.balance_after,
             points=-operation.points,
             expired_at=tx.now,
         )
     )
-    say_balances(tx, [account], points_currency)
+    say_balances(tx, [operation.account], points_currency)
     expired.inc(-operation.points)
