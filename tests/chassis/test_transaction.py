@@ -12,7 +12,7 @@ from contracts.feedback import AppealOpened
 from contracts.messaging import Button, SendMessage
 from tests.chassis.conftest import OpenDatabase
 from tests.chassis.delivery_world import book, metadata
-from tests.harness import until, waiters
+from tests.harness import waiters
 
 LOCK = "SELECT place FROM book FOR UPDATE"
 ENTER = "INSERT INTO book (receipt_id) VALUES ('a')"
@@ -61,16 +61,17 @@ async def test_a_process_that_falls_silent_in_a_transaction_keeps_its_locks_for_
     awake = await open_database()
     async with awake.transaction() as tx:
         await tx.sql(ENTER)
-    other_has_it = asyncio.Event()
+    frozen_has_it, other_has_it = asyncio.Event(), asyncio.Event()
 
     async def freeze() -> None:
         async with frozen.transaction() as tx:
             await tx.sql(LOCK)
+            frozen_has_it.set()
             await other_has_it.wait()
             await tx.sql(ENTER)
 
     freezing = asyncio.create_task(freeze())
-    await until(lambda: has_locked(awake), what="the frozen one has the row")
+    await frozen_has_it.wait()
     async with asyncio.timeout(10), awake.transaction() as tx:
         await tx.sql(LOCK)
     other_has_it.set()
@@ -93,9 +94,3 @@ async def test_a_process_that_falls_silent_in_a_transaction_keeps_its_locks_for_
 )
 def test_whatever_asyncpg_makes_of_a_session_that_was_ended_is_worth_another_try(error: Exception) -> None:
     assert is_infrastructure_trouble(error)
-
-
-async def has_locked(database: Database) -> bool:
-    async with database.reading() as tx:
-        found = await tx.sql("SELECT pid FROM pg_locks WHERE relation = 'book'::regclass AND mode = 'RowShareLock'")
-    return bool(found)
