@@ -28,9 +28,10 @@ CUSTOMERS = """
 WITH customer AS (
     SELECT * FROM unnest($1::uuid[], $2::text[]) AS customer (id, card)
 ), opened AS (
-    INSERT INTO accounts (id, customer_id, points_currency, opened_at) SELECT id, id, 'points', now() FROM customer
+    INSERT INTO accounts (id, customer_id, kind, points_currency, opened_at)
+    SELECT id, id, 'main', 'points', now() FROM customer
 )
-INSERT INTO identifiers (identifier, kind, customer_id) SELECT card, 'card', id FROM customer
+INSERT INTO identifiers (identifier, kind, customer_id, holder_id) SELECT card, 'card', id, id FROM customer
 """
 
 

@@ -63,6 +63,10 @@ class Transaction:
         """
         self.refused.append((self.heard(record), Unprocessable(reason, detail)))
 
+    def is_refused(self, record: Record) -> bool:
+        """Whether this heard record was refused in this transaction."""
+        return any(heard.record is record for heard, _ in self.refused)
+
     def hearing(self, heard: Iterable[Heard]) -> None:
         """These records are being handled now."""
         self._heard |= {id(each.record): each for each in heard}

@@ -81,6 +81,24 @@ class CustomerUnblocked(_OfCustomer, type="customers.customer_unblocked.v1", top
     """When the block was taken back."""
 
 
+class CustomersMerged(_OfCustomer, type="customers.customers_merged.v1", topic="customers.events"):
+    """Two records were one person: what the merged one has is this customer's from now on."""
+
+    merged_id: CustomerId
+    """The record that is part of this customer from now on."""
+    merged_at: Moment
+    """When they were merged."""
+
+
+class CustomersUnmerged(_OfCustomer, type="customers.customers_unmerged.v1", topic="customers.events"):
+    """A merge was a mistake: the two are two customers again."""
+
+    merged_id: CustomerId
+    """The record that is a customer of its own again."""
+    unmerged_at: Moment
+    """When the merge was undone."""
+
+
 class CustomerErased(_OfCustomer, type="customers.customer_erased.v1", topic="customers.events"):
     """The customer's personal data is to be removed everywhere; what they did stays, without a person."""
 

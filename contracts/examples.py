@@ -3,7 +3,9 @@
 from typing import Any, Final
 
 ANNA: Final = "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e11"
+OTHER_ANNA: Final = "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e99"
 ACCOUNT: Final = "019a9f0e-2f6d-7a02-8e57-3c1b9d5f6a20"
+HOLD: Final = "019aa400-11aa-7c21-9e0b-6a7b8c9d0e77"
 CARD: Final = "2900000000018"
 RECEIPT: Final = "367-04-2025-11-02-000117"
 RETURN: Final = "367-04-2025-11-03-000021"
@@ -45,6 +47,16 @@ EXAMPLES: Final[dict[str, Example]] = {
         "reason": "suspected_fraud",
     },
     "customers.customer_unblocked.v1": {"customer_id": ANNA, "unblocked_at": "2025-12-03T10:00:00Z"},
+    "customers.customers_merged.v1": {
+        "customer_id": ANNA,
+        "merged_id": OTHER_ANNA,
+        "merged_at": "2025-12-10T09:00:00Z",
+    },
+    "customers.customers_unmerged.v1": {
+        "customer_id": ANNA,
+        "merged_id": OTHER_ANNA,
+        "unmerged_at": "2025-12-11T09:00:00Z",
+    },
     "customers.customer_erased.v1": {"customer_id": ANNA, "erased_at": "2026-02-01T12:00:00Z"},
     "customers.contact.v1": {
         "customer_id": ANNA,
@@ -102,6 +114,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         ],
         "discount_minor": 6000,
         "total_minor": 114000,
+        "hold_id": HOLD,
     },
     "pos.purchase_returned.v1": {
         "return_id": RETURN,
@@ -135,6 +148,9 @@ EXAMPLES: Final[dict[str, Example]] = {
             {"category": "COFFEE", "total_minor": 84000},
         ],
         "expires_at": "2026-11-02T12:04:05Z",
+        "available_after": 147,
+        "activates_at": "2025-11-16T12:04:05Z",
+        "points_paid": 50,
     },
     "loyalty.points_adjusted.v1": {
         **_OPERATION,
@@ -145,6 +161,10 @@ EXAMPLES: Final[dict[str, Example]] = {
         "actor": "operator:anna",
         "adjusted_at": "2025-11-04T10:00:00Z",
         "expires_at": "2026-11-04T10:00:00Z",
+        "occasion": "compensation",
+        "available_after": 204,
+        "activates_at": "2025-11-05T10:00:00Z",
+        "debt_paid": 0,
     },
     "loyalty.points_expired.v1": {
         **_OPERATION,
@@ -152,6 +172,111 @@ EXAMPLES: Final[dict[str, Example]] = {
         "balance_after": 174,
         "points": 30,
         "expired_at": "2026-11-02T12:05:00Z",
+        "available_after": 174,
+    },
+    "loyalty.points_held.v1": {
+        **_OPERATION,
+        "hold_id": HOLD,
+        "receipt_id": "367-04-2025-11-05-000031",
+        "store_id": "367",
+        "terminal_id": "367-04",
+        "points": 50,
+        "worth_minor": 5000,
+        "currency": "RUB",
+        "held_at": "2025-11-05T15:04:05Z",
+        "expires_at": "2025-11-05T15:19:05Z",
+        "available_after": 154,
+    },
+    "loyalty.hold_released.v1": {
+        **_OPERATION,
+        "hold_id": HOLD,
+        "receipt_id": "367-04-2025-11-05-000031",
+        "points": 50,
+        "because": "timed_out",
+        "released_at": "2025-11-05T15:19:06Z",
+        "available_after": 204,
+    },
+    "loyalty.points_redeemed.v1": {
+        **_OPERATION,
+        "operation_id": "019aa401-52bb-7d32-8f1c-7b8c9d0e1f78",
+        "balance_after": 154,
+        "available_after": 154,
+        "points": 50,
+        "receipt_id": "367-04-2025-11-05-000031",
+        "store_id": "367",
+        "terminal_id": "367-04",
+        "hold_id": HOLD,
+        "paid_minor": 5000,
+        "currency": "RUB",
+        "redeemed_at": "2025-11-05T15:06:00Z",
+        "missing": 0,
+    },
+    "loyalty.points_refunded.v1": {
+        **_OPERATION,
+        "operation_id": "019aa9c0-52bb-7d32-8f1c-7b8c9d0e1f79",
+        "balance_after": 204,
+        "available_after": 204,
+        "points": 50,
+        "receipt_id": "367-04-2025-11-05-000031",
+        "return_id": "367-04-2025-11-06-000007",
+        "refunds": "019aa401-52bb-7d32-8f1c-7b8c9d0e1f78",
+        "refunded_at": "2025-11-06T10:00:00Z",
+        "burned": 0,
+    },
+    "loyalty.purchase_abandoned.v1": {
+        "customer_id": "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e11",
+        "receipt_id": "367-04-2025-11-05-000031",
+        "store_id": "367",
+        "terminal_id": "367-04",
+        "total_minor": 114000,
+        "currency": "RUB",
+        "quoted_at": "2025-11-05T15:04:00Z",
+        "abandoned_at": "2025-11-05T15:19:06Z",
+    },
+    "loyalty.points_activated.v1": {
+        **_OPERATION,
+        "points": 57,
+        "activated_at": "2025-11-16T15:04:05Z",
+        "available_after": 261,
+    },
+    "loyalty.points_expiring.v1": {
+        **_OPERATION,
+        "points": 30,
+        "expires_at": "2026-11-02T12:04:05Z",
+        "available": 204,
+    },
+    "loyalty.points_moved.v1": {
+        **_OPERATION,
+        "operation_id": "019ab000-52bb-7d32-8f1c-7b8c9d0e1f80",
+        "balance_after": 0,
+        "available_after": 0,
+        "points": -204,
+        "other_account_id": "019a9f0e-33ab-7f10-8d2c-5a4f0c7d2e99",
+        "other_customer_id": "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e98",
+        "cause": "merge",
+        "moved_at": "2025-11-10T09:00:00Z",
+    },
+    "loyalty.coefficients_changed.v1": {
+        **_OPERATION,
+        "bonus_before": 10000,
+        "bonus_after": 15000,
+        "redemption_before": 10000,
+        "redemption_after": 10000,
+        "reason": "employee",
+        "actor": "operator:anna",
+        "changed_at": "2025-11-11T09:00:00Z",
+    },
+    "loyalty.family_joined.v1": {
+        **_OPERATION,
+        "member_id": "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e98",
+        "actor": "operator:anna",
+        "joined_at": "2025-11-12T09:00:00Z",
+    },
+    "loyalty.family_left.v1": {
+        **_OPERATION,
+        "member_id": "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e98",
+        "actor": "operator:anna",
+        "left_at": "2025-12-12T09:00:00Z",
     },
     "loyalty.terms_changed.v1": {
         "terms_id": "019b2a00-74dd-7f54-8b3e-9d0e1f2a3b43",
@@ -169,6 +294,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "reason": "mistake",
         "actor": "operator:anna",
         "reversed_at": "2025-11-04T10:05:00Z",
+        "available_after": 204,
     },
     "loyalty.account_frozen.v1": {**_OPERATION, "reason": "suspected_fraud", "frozen_at": "2025-12-01T10:00:00Z"},
     "loyalty.account_unfrozen.v1": {
@@ -190,10 +316,22 @@ EXAMPLES: Final[dict[str, Example]] = {
         "total_minor": 30000,
         "categories": [{"category": "BANANAS", "total_minor": 30000}],
         "written_off": 0,
+        "owed": 0,
+        "available_after": 197,
     },
     "loyalty.balance.v1": {
         "customer_id": ANNA,
-        "balances": [{"points_currency": "points", "available": 204}],
+        "balances": [
+            {
+                "account_id": ACCOUNT,
+                "kind": "main",
+                "points_currency": "points",
+                "available": 204,
+                "pending": 57,
+                "held": 0,
+                "debt": 0,
+            }
+        ],
         "as_of": "2025-11-02T12:04:05.210Z",
     },
     "messaging.send_message.v1": {

@@ -62,7 +62,10 @@ class _Operation(_OfAccount):
     operation_id: Id
     """The ledger operation; one event an operation."""
     balance_after: SignedPoints
-    """Available points after the operation; negative only where a setting allows debt."""
+    """Points on the account after the operation, those among them that cannot be spent yet or are held; negative only
+    where a setting allows debt."""
+    available_after: Points | None = None
+    """Of them, those that can be spent."""
 
 
 class PointsAccrued(_Operation, type="loyalty.points_accrued.v1", topic="loyalty.events"):
@@ -86,6 +89,14 @@ class PointsAccrued(_Operation, type="loyalty.points_accrued.v1", topic="loyalty
     """What was paid by product category, the uncategorised left out."""
     expires_at: Moment | None = None
     """When these points burn, if they do."""
+    activates_at: Moment | None = None
+    """From when these points can be spent, if not at once."""
+    buyer_id: CustomerId | None = None
+    """Who bought, where the account is another customer's (a family)."""
+    points_paid: Points | None = None
+    """Points that the receipt was paid with in part."""
+    debt_paid: Points | None = None
+    """Of the points earned, those that went to pay what was owed."""
     withheld: Annotated[Code, Field(examples=["account_frozen"])] | None = None
     """Why a purchase that would have earned points earned none."""
 
@@ -113,11 +124,164 @@ class PointsReturned(_Operation, type="loyalty.points_returned.v1", topic="loyal
     """Money given back by product category, the uncategorised left out."""
     written_off: Annotated[Points, Field(examples=[0])] = 0
     """Points that should have been taken back as well, but were spent already and given up."""
+    owed: Annotated[Points, Field(examples=[0])] = 0
+    """Of the points taken back, those that were spent already: the next accruals pay them."""
+
+
+class PointsRedeemed(_Operation, type="loyalty.points_redeemed.v1", topic="loyalty.events"):
+    """A purchase was paid with points in part: what was held for it is taken."""
+
+    points: Points
+    """Points taken."""
+    receipt_id: ReceiptId
+    """The purchase's receipt."""
+    store_id: StoreId
+    """Where the purchase was."""
+    terminal_id: TerminalId
+    """The till of the purchase."""
+    hold_id: Id
+    """The hold that was captured."""
+    paid_minor: MoneyMinor
+    """Money that the till took off the receipt for them."""
+    currency: Currency
+    """Money of the receipt."""
+    missing: Annotated[Points, Field(examples=[0])] = 0
+    """Points that were no longer there: the hold had timed out, and they were spent elsewhere."""
+    redeemed_at: Moment
+    """When the customer paid."""
+
+
+class PointsRefunded(_Operation, type="loyalty.points_refunded.v1", topic="loyalty.events"):
+    """Goods that were paid with points came back: so do the points, to the lots that they came from."""
+
+    points: Points
+    """Points given back."""
+    burned: Annotated[Points, Field(examples=[0])] = 0
+    """Points that would have been given back as well, but their time had ended meanwhile."""
+    receipt_id: ReceiptId
+    """The purchase's receipt."""
+    return_id: ReceiptId
+    """The return's own receipt; for a cancellation the purchase's."""
+    refunds: Id
+    """The operation by which the points had been taken."""
+    refunded_at: Moment
+    """When the goods came back."""
+
+
+class PointsHeld(_OfAccount, type="loyalty.points_held.v1", topic="loyalty.events"):
+    """Points are reserved for a purchase until it is completed, let go, or the hold times out."""
+
+    hold_id: Id
+    """The hold; the completed purchase names it."""
+    receipt_id: ReceiptId
+    """The purchase's receipt."""
+    store_id: StoreId
+    """Where the purchase is."""
+    terminal_id: TerminalId
+    """The till of the purchase."""
+    points: Points
+    """Points held."""
+    worth_minor: MoneyMinor
+    """Money that the till takes off the receipt for them."""
+    currency: Currency
+    """Money of the receipt."""
+    held_at: Moment
+    """When they were held."""
+    expires_at: Moment
+    """When the hold times out."""
+    available_after: Points
+    """Points that can be spent now."""
+
+
+class HoldReleased(_OfAccount, type="loyalty.hold_released.v1", topic="loyalty.events"):
+    """Held points can be spent again."""
+
+    hold_id: Id
+    """The hold."""
+    receipt_id: ReceiptId
+    """The purchase's receipt."""
+    points: Points
+    """Points that were held."""
+    because: Annotated[
+        Literal["released", "timed_out", "not_captured", "accounts_changed"], Field(examples=["timed_out"])
+    ]
+    """By the till; by itself; the purchase was completed without it; the customer was merged or changed families."""
+    released_at: Moment
+    """When."""
+    available_after: Points
+    """Points that can be spent now."""
+
+
+class PurchaseAbandoned(Event, type="loyalty.purchase_abandoned.v1", topic="loyalty.events"):
+    """A quoted purchase came to nothing."""
+
+    customer_id: CustomerId
+    """Whose purchase it would have been."""
+    receipt_id: ReceiptId
+    """The receipt that it would have had."""
+    store_id: StoreId
+    """Where it was quoted."""
+    terminal_id: TerminalId
+    """By which till."""
+    total_minor: MoneyMinor
+    """What would have been paid."""
+    currency: Currency
+    """Money of the receipt."""
+    quoted_at: Moment
+    """When it was quoted last."""
+    abandoned_at: Moment
+    """When it was given up."""
+
+    @property
+    def key(self) -> str:
+        return str(self.customer_id)
+
+
+class PointsActivated(_OfAccount, type="loyalty.points_activated.v1", topic="loyalty.events"):
+    """Points that were earned before can be spent from now on."""
+
+    points: Points
+    """Points that can be spent now and could not before."""
+    activated_at: Moment
+    """When."""
+    available_after: Points
+    """Points that can be spent now, all together."""
+
+
+class PointsExpiring(_OfAccount, type="loyalty.points_expiring.v1", topic="loyalty.events"):
+    """Points will burn soon, if they are not spent before: time to tell the customer. Said once for each such day."""
+
+    points: Points
+    """Points that burn."""
+    expires_at: Moment
+    """When the first of them burn."""
+    available: Points
+    """Points that can be spent now, all together."""
+
+
+class PointsMoved(_Operation, type="loyalty.points_moved.v1", topic="loyalty.events"):
+    """Customers were merged, or a merge undone: points moved between their accounts, with their dates."""
+
+    points: SignedPoints
+    """As it changed this account."""
+    other_account_id: Id
+    """The account that they came from, or went to."""
+    other_customer_id: CustomerId
+    """Whose account that is."""
+    cause: Annotated[Literal["merge", "unmerge"], Field(examples=["merge"])]
+    """Why."""
+    moved_at: Moment
+    """When."""
 
 
 class PointsAdjusted(_Operation, type="loyalty.points_adjusted.v1", topic="loyalty.events"):
-    """Somebody of the staff gave or took points by hand."""
+    """Points were given or taken outside of purchases: by somebody of the staff, or on an occasion."""
 
+    occasion: Annotated[
+        Literal["manual", "registration", "birthday", "referral", "activity", "promotion", "gift", "compensation"],
+        Field(examples=["compensation"]),
+    ] = "manual"
+    """The occasion."""
     points: Annotated[SignedPoints, Field(examples=[100])]
     """Points given; negative where points were taken."""
     reason: Annotated[Code, Field(examples=["complaint"])]
@@ -126,8 +290,12 @@ class PointsAdjusted(_Operation, type="loyalty.points_adjusted.v1", topic="loyal
     """Who did it."""
     adjusted_at: Moment
     """When it was done."""
+    activates_at: Moment | None = None
+    """From when given points can be spent, if not at once."""
     expires_at: Moment | None = None
     """When given points burn, if they do."""
+    debt_paid: Points | None = None
+    """Of given points, those that went to pay what was owed."""
 
 
 class PointsExpired(_Operation, type="loyalty.points_expired.v1", topic="loyalty.events"):
@@ -140,7 +308,7 @@ class PointsExpired(_Operation, type="loyalty.points_expired.v1", topic="loyalty
 
 
 class OperationReversed(_Operation, type="loyalty.operation_reversed.v1", topic="loyalty.events"):
-    """An operation by hand was taken back whole; nothing is deleted in the ledger."""
+    """An operation by hand was taken back, whole or in part; nothing is deleted in the ledger."""
 
     reverses: Id
     """The operation that was taken back."""
@@ -152,6 +320,52 @@ class OperationReversed(_Operation, type="loyalty.operation_reversed.v1", topic=
     """Who did it."""
     reversed_at: Moment
     """When it was done."""
+
+
+Coefficient = Annotated[
+    int, Field(ge=0, le=100_000, examples=[10_000]), Means("A coefficient in basis points: 10000 changes nothing.")
+]
+
+
+class CoefficientsChanged(_OfAccount, type="loyalty.coefficients_changed.v1", topic="loyalty.events"):
+    """A customer's own coefficients are others from now on; what was earned before stays as it was."""
+
+    bonus_before: Coefficient
+    """What was earned was multiplied by it."""
+    bonus_after: Coefficient
+    """What is earned is multiplied by it."""
+    redemption_before: Coefficient
+    """What points were worth when paid with was multiplied by it."""
+    redemption_after: Coefficient
+    """What points are worth when paid with is multiplied by it."""
+    reason: Annotated[Code, Field(examples=["employee"])]
+    """Why, as a word that the chain chose."""
+    actor: Actor
+    """Who changed them."""
+    changed_at: Moment
+    """When."""
+
+
+class FamilyJoined(_OfAccount, type="loyalty.family_joined.v1", topic="loyalty.events"):
+    """Another customer's cards open this account from now on."""
+
+    member_id: CustomerId
+    """The customer who shares it."""
+    actor: Actor
+    """Who entered it."""
+    joined_at: Moment
+    """When."""
+
+
+class FamilyLeft(_OfAccount, type="loyalty.family_left.v1", topic="loyalty.events"):
+    """Another customer's cards open this account no more."""
+
+    member_id: CustomerId
+    """The customer who shared it."""
+    actor: Actor
+    """Who entered it."""
+    left_at: Moment
+    """When."""
 
 
 class TermsChange(Part):
@@ -204,12 +418,22 @@ class AccountUnfrozen(_OfAccount, type="loyalty.account_unfrozen.v1", topic="loy
 
 
 class CurrencyBalance(Part):
-    """One currency of a customer."""
+    """One account of a customer."""
 
     points_currency: PointsCurrency
     """Which points."""
     available: SignedPoints
     """Points that can be spent now."""
+    account_id: Id | None = None
+    """The account."""
+    kind: Annotated[Code, Field(examples=["main"])] = "main"
+    """The kind of account."""
+    pending: Annotated[Points, Field(examples=[0])] = 0
+    """Points that cannot be spent yet."""
+    held: Annotated[Points, Field(examples=[0])] = 0
+    """Points that are reserved for purchases."""
+    debt: Annotated[Points, Field(examples=[0])] = 0
+    """Points that are owed: the next accruals pay them."""
 
 
 class Balance(State, type="loyalty.balance.v1", topic="loyalty.balances"):
@@ -218,7 +442,7 @@ class Balance(State, type="loyalty.balance.v1", topic="loyalty.balances"):
     customer_id: CustomerId
     """Whose points they are."""
     balances: list[CurrencyBalance]
-    """One entry for each currency of points that the customer has ever had."""
+    """One entry for each account that the customer has."""
     as_of: Moment
     """When the last operation was entered."""
 

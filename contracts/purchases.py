@@ -8,6 +8,7 @@ from contracts.fields import (
     CardNumber,
     Currency,
     CustomerId,
+    Id,
     Moment,
     MoneyMinor,
     Phone,
@@ -37,7 +38,7 @@ class PurchaseLine(Part):
     discount_minor: Annotated[MoneyMinor, Field(examples=[6000])] = 0
     """Discount on the line."""
     total_minor: Annotated[MoneyMinor, Field(examples=[108000])]
-    """What was paid for the line."""
+    """What was paid for the line, in money and with points."""
 
 
 class _ByCustomer(Event):
@@ -88,7 +89,9 @@ class PurchaseCompleted(_ByCustomer, type="pos.purchase_completed.v1", topic="po
     discount_minor: Annotated[MoneyMinor, Field(examples=[6000])] = 0
     """Sum of the lines' discounts."""
     total_minor: Annotated[MoneyMinor, Field(examples=[108000])]
-    """Sum of the lines' totals: what was paid."""
+    """Sum of the lines' totals: what was paid, in money and with points."""
+    hold_id: Id | None = None
+    """The points that were held for this receipt and that it is paid with in part; its totals are before that."""
 
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
@@ -117,7 +120,7 @@ class ReturnedLine(Part):
     quantity: Quantity
     """How much of it came back; at most what was bought."""
     total_minor: Annotated[MoneyMinor, Field(examples=[54000])]
-    """Money given back for it; at most what was paid for the line."""
+    """What of it comes back, in money and in points that it was paid with; at most the line's total."""
 
 
 class PurchaseReturned(_ByCustomer, type="pos.purchase_returned.v1", topic="pos.purchases"):

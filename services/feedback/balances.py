@@ -1,5 +1,6 @@
 """What customers have, kept from `loyalty.balances` for /balance."""
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -44,4 +45,8 @@ def balance_text(language: Language, kept: Mapping[str, int] | None) -> str:
 
 
 def _by_currency(state: Balance) -> dict[str, Any]:
-    return {balance.points_currency: balance.available for balance in state.balances}
+    """What can be spent, over all accounts of a currency."""
+    available: dict[str, int] = defaultdict(int)
+    for balance in state.balances:
+        available[balance.points_currency] += balance.available
+    return available

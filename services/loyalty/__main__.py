@@ -5,13 +5,23 @@ from datetime import timedelta
 from chassis.jobs import Job
 from chassis.service import Service
 from services.loyalty import api, handlers
+from services.loyalty.activation import activate_due_lots
 from services.loyalty.expiry import expire_due_lots
+from services.loyalty.holds import release_timed_out
+from services.loyalty.notices import announce_expiry
+from services.loyalty.quotes import abandon_stale
 
 service = Service(
     "loyalty",
     hears=handlers.hears,
     api=api.router,
-    jobs=[Job(expire_due_lots, every=timedelta(minutes=1))],
+    jobs=[
+        Job(activate_due_lots, every=timedelta(seconds=10)),
+        Job(expire_due_lots, every=timedelta(minutes=1)),
+        Job(announce_expiry, every=timedelta(minutes=5)),
+        Job(release_timed_out, every=timedelta(seconds=5)),
+        Job(abandon_stale, every=timedelta(minutes=1)),
+    ],
 )
 
 if __name__ == "__main__":

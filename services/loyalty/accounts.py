@@ -1,8 +1,8 @@
-"""Whose points: which account a card, a phone or a customer id opens."""
+"""Whose points: which accounts a card, a phone or a customer id opens, and their locks."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
 
 from chassis import waiting
@@ -10,45 +10,54 @@ from chassis.ids import new_id
 from chassis.transaction import Transaction
 from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
 from contracts.records import Record
+from services.loyalty.terms import BASIS_POINTS, MAIN, Terms, terms_now
 
-Kind = Literal["card", "phone", "customer"]
-FIND_AND_LOCK = """
-SELECT identifier, usable, accounts.id, accounts.customer_id, balance, spent_minor, frozen_at IS NOT NULL
-FROM identifiers JOIN accounts ON accounts.customer_id = identifiers.customer_id AND points_currency = $2
+IdentifierKind = Literal["card", "phone", "customer"]
+COLUMNS: Final = """
+accounts.id, accounts.customer_id, accounts.kind, accounts.points_currency, accounts.balance, accounts.pending,
+accounts.held, accounts.debt, accounts.spent_minor, accounts.bonus_coefficient, accounts.redemption_coefficient,
+accounts.frozen_at IS NOT NULL AS is_frozen, accounts.merged_into
+"""
+FIND: Final = f"""
+SELECT identifiers.identifier, identifiers.usable, identifiers.customer_id AS buyer_id,
+       identifiers.customer_id <> identifiers.holder_id AND EXISTS (
+           SELECT FROM accounts AS own WHERE own.customer_id = identifiers.customer_id AND own.frozen_at IS NOT NULL
+       ) AS is_buyer_frozen, {COLUMNS}
+FROM identifiers JOIN accounts ON accounts.customer_id = identifiers.holder_id
 WHERE identifier = ANY ($1::text[])
-ORDER BY accounts.id
-FOR UPDATE OF accounts
+"""  # noqa: S608 (a constant)
+LOCKED: Final = "ORDER BY accounts.id FOR UPDATE OF accounts"
+LOCK_HOLDERS: Final = f"SELECT {COLUMNS} FROM accounts WHERE customer_id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"  # noqa: S608
+HOLDERS_OF_ACCOUNTS: Final = """
+SELECT DISTINCT holder.customer_id FROM accounts JOIN accounts AS holder
+    ON holder.id = COALESCE(accounts.merged_into, accounts.id)
+WHERE accounts.id = ANY ($1::uuid[])
 """
-LOCK = """
-SELECT customer_id, balance, spent_minor, frozen_at IS NOT NULL, points_currency FROM accounts WHERE id = $1 FOR UPDATE
-"""
-LOCK_OF_CUSTOMER = """
-SELECT id, customer_id, balance, spent_minor, frozen_at IS NOT NULL FROM accounts
-WHERE customer_id = $1 AND points_currency = $2 FOR UPDATE
-"""
-LOCK_ALL = """
-SELECT id, customer_id, balance, spent_minor, frozen_at IS NOT NULL, points_currency FROM accounts
-WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE
-"""
-HOLD_PLACE = """
+MERGED: Final = "SELECT id, merged_into FROM accounts WHERE id = ANY ($1::uuid[])"
+HOLDER_OF: Final = "SELECT holder_id FROM members WHERE customer_id = $1"
+HOLD_PLACE: Final = """
 INSERT INTO identifiers (identifier, kind)
 SELECT identifier, kind FROM unnest($1::text[], $2::text[]) AS asked (identifier, kind) ORDER BY identifier
 ON CONFLICT (identifier) DO UPDATE SET kind = identifiers.kind
 RETURNING identifier, customer_id
 """
-OPEN = """
-INSERT INTO accounts (id, customer_id, points_currency, opened_at)
-SELECT id, customer_id, $3, $4 FROM unnest($1::uuid[], $2::uuid[]) AS new (id, customer_id) ORDER BY customer_id
-ON CONFLICT (customer_id, points_currency) DO NOTHING
+OPEN: Final = """
+INSERT INTO accounts (id, customer_id, kind, points_currency, opened_at)
+SELECT id, customer_id, kind, points_currency, $5
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) AS new (id, customer_id, kind, points_currency)
+ORDER BY customer_id, kind
+ON CONFLICT (customer_id, kind) DO NOTHING
 """
-NAME = """
-INSERT INTO identifiers (identifier, kind, customer_id, usable)
-SELECT identifier, kind, customer_id, usable
+NAME: Final = """
+INSERT INTO identifiers (identifier, kind, customer_id, holder_id, usable)
+SELECT identifier, kind, named.customer_id, COALESCE(members.holder_id, named.customer_id), usable
 FROM unnest($1::text[], $2::text[], $3::uuid[], $4::boolean[]) AS named (identifier, kind, customer_id, usable)
+     LEFT JOIN members ON members.customer_id = named.customer_id
 ORDER BY identifier
-ON CONFLICT (identifier) DO UPDATE SET customer_id = excluded.customer_id, usable = excluded.usable
+ON CONFLICT (identifier) DO UPDATE
+SET customer_id = excluded.customer_id, holder_id = excluded.holder_id, usable = excluded.usable
 """
-UNNAME_PHONES = """
+UNNAME_PHONES: Final = """
 DELETE FROM identifiers USING unnest($1::uuid[], $2::text[]) AS now_has (customer_id, phone)
 WHERE identifiers.customer_id = now_has.customer_id AND kind = 'phone' AND identifier IS DISTINCT FROM phone
 """
@@ -57,7 +66,7 @@ WHERE identifiers.customer_id = now_has.customer_id AND kind = 'phone' AND ident
 class Introduction(NamedTuple):
     """An identifier, and the customer whom it names from now on."""
 
-    kind: Kind
+    kind: IdentifierKind
     identifier: str
     customer_id: UUID
     usable: bool = True
@@ -65,31 +74,72 @@ class Introduction(NamedTuple):
 
 @dataclass(slots=True)
 class Account:
-    """An account whose row is locked by this transaction. `balance` and `spent_minor` run along as it is worked on."""
+    """An account whose row is locked by this transaction; its figures run along as it is worked on, in whole units.
+
+    `balance` is the sum of its entries and below zero where more is owed than there is. Of the points in its lots,
+    `pending` are not activated yet and `held` are reserved for purchases; `debt` is what the next accruals pay first.
+    """
 
     id: UUID
+    holder: "Holder" = field(repr=False)
+    kind: str
+    points_currency: str
+    balance: int = 0
+    pending: int = 0
+    held: int = 0
+    debt: int = 0
+    spent_minor: int = 0
+    bonus_coefficient: int = BASIS_POINTS
+    redemption_coefficient: int = BASIS_POINTS
+    is_frozen: bool = False
+
+    @property
+    def customer_id(self) -> UUID:
+        """Whose points they are."""
+        return self.holder.customer_id
+
+    @property
+    def available(self) -> int:
+        """Points that can be spent now."""
+        return max(0, self.balance - self.pending - self.held)
+
+
+@dataclass(slots=True)
+class Holder:
+    """A customer with all of their accounts by kind, every row of them locked by this transaction."""
+
     customer_id: UUID
-    balance: int
-    spent_minor: int
-    is_frozen: bool
+    accounts: dict[str, Account] = field(default_factory=dict)
+
+    @property
+    def main(self) -> Account:
+        return self.accounts[MAIN]
+
+
+class Opened(NamedTuple):
+    """What an identifier opens: the accounts of their holder; `buyer_id` is whose identifier it is."""
+
+    holder: Holder
+    buyer_id: UUID
+    is_buyer_frozen: bool
 
 
 @dataclass(slots=True)
 class Found:
-    """Accounts by identifier, and the identifiers whose card is blocked; the unknown ones are in neither."""
+    """What is opened by identifier, and the identifiers whose card is blocked; the unknown ones are in neither."""
 
-    accounts: dict[str, Account]
+    opened: dict[str, Opened]
     blocked: set[str]
 
     def __contains__(self, identifier: str) -> bool:
-        return identifier in self.accounts or identifier in self.blocked
+        return identifier in self.opened or identifier in self.blocked
 
     def add(self, other: "Found") -> None:
-        self.accounts |= other.accounts
+        self.opened |= other.opened
         self.blocked |= other.blocked
 
 
-def kind_of(purchase: PurchaseCompleted | PurchaseReturned | PurchaseCancelled) -> Kind:
+def kind_of(purchase: PurchaseCompleted | PurchaseReturned | PurchaseCancelled) -> IdentifierKind:
     """What the record's key is."""
     if purchase.card_number is not None:
         return "card"
@@ -101,47 +151,98 @@ def awaited(kind: str, identifier: str) -> str:
     return f"{kind}:{identifier}"
 
 
-async def find_and_lock(tx: Transaction, purchases: Iterable[PurchaseCompleted], points_currency: str) -> Found:
-    """The account behind each purchase's identifier, locked in one order.
+async def find_and_lock(tx: Transaction, kinds: Mapping[str, IdentifierKind]) -> Found:
+    """The accounts behind each identifier (with what kind of identifier it is), locked in one order.
 
     The place of an unknown identifier is held by a row without a customer. Its lock makes whoever introduces the card
     wait until this transaction has put the purchase among those that wait for it.
     """
-    kinds = {purchase.key: kind_of(purchase) for purchase in purchases}
-    found = await _locked(tx, list(kinds), points_currency)
+    found = await find_known(tx, list(kinds))
     unknown = [identifier for identifier in kinds if identifier not in found]
     if unknown:
         places = await tx.sql(HOLD_PLACE, unknown, [kinds[identifier] for identifier in unknown])
         appeared = [identifier for identifier, customer_id in places if customer_id is not None]
         if appeared:
-            found.add(await _locked(tx, appeared, points_currency))
+            found.add(await find_known(tx, appeared))
     return found
 
 
-async def lock_account(tx: Transaction, account_id: UUID) -> tuple[Account, str]:
-    """One account with its row locked, and its currency of points."""
-    ((customer_id, balance, spent_minor, is_frozen, points_currency),) = await tx.sql(LOCK, account_id)
-    return Account(account_id, customer_id, balance, spent_minor, is_frozen), points_currency
+async def find_known(tx: Transaction, identifiers: Sequence[str]) -> Found:
+    """The accounts behind those of the identifiers that are known, locked in one order.
+
+    Where they were merged into another customer's while this one waited for their lock, they are sought again.
+    """
+    while True:
+        rows = await tx.sql(FIND + LOCKED, identifiers)
+        if all(row.merged_into is None for row in rows):
+            break
+    return _found(rows)
 
 
-async def lock_account_of(tx: Transaction, customer_id: UUID, points_currency: str) -> Account | None:
-    """The customer's account with its row locked; None where there is none."""
-    return next((Account(*row) for row in await tx.sql(LOCK_OF_CUSTOMER, customer_id, points_currency)), None)
+async def look_up(tx: Transaction, identifier: str) -> Found:
+    """The accounts behind the identifier as they are now, not locked: to tell of them, not to change them."""
+    return _found(await tx.sql(FIND, [identifier]))
 
 
-async def lock_accounts(tx: Transaction, account_ids: Sequence[UUID]) -> list[tuple[Account, str]]:
-    """Accounts with their rows locked in one order, and the currency of points of each."""
-    return [(Account(*row[:-1]), row[-1]) for row in await tx.sql(LOCK_ALL, account_ids)]
+def _found(rows: Sequence[Any]) -> Found:
+    holders = _holders(rows)
+    found = Found({}, set())
+    for row in rows:
+        if row.usable:
+            found.opened[row.identifier] = Opened(holders[row.customer_id], row.buyer_id, row.is_buyer_frozen)
+        else:
+            found.blocked.add(row.identifier)
+    return found
 
 
-async def introduce(tx: Transaction, introductions: Iterable[Introduction], points_currency: str) -> Sequence[Record]:
-    """From now on these identifiers name these customers, each of whom has an account.
+async def lock_holders(tx: Transaction, customers: Sequence[UUID]) -> dict[UUID, Holder]:
+    """All accounts of these customers, locked in one order; who has none is left out."""
+    return _holders(await tx.sql(LOCK_HOLDERS, customers))
+
+
+async def lock_holder_of(tx: Transaction, customer_id: UUID) -> Holder | None:
+    """The accounts that the customer's cards open, locked; None where loyalty does not know the customer."""
+    while True:
+        holder_id = next((row.holder_id for row in await tx.sql(HOLDER_OF, customer_id)), customer_id)
+        holder = (await lock_holders(tx, [holder_id])).get(holder_id)
+        if next((row.holder_id for row in await tx.sql(HOLDER_OF, customer_id)), customer_id) == holder_id:
+            return holder
+
+
+async def lock_accounts(tx: Transaction, account_ids: Sequence[UUID]) -> dict[UUID, Account]:
+    """These accounts by id, all accounts of their holders being locked in one order.
+
+    An account that was merged into another customer's stands for that one.
+    """
+    while True:
+        customers = [row.customer_id for row in await tx.sql(HOLDERS_OF_ACCOUNTS, account_ids)]
+        rows = await tx.sql(LOCK_HOLDERS, customers)
+        holders = _holders(rows)
+        by_id = {account.id: account for holder in holders.values() for account in holder.accounts.values()}
+        into = {row.id: row.merged_into for row in await tx.sql(MERGED, account_ids)}
+        found = {each: by_id.get(into[each] or each) for each in account_ids}
+        if all(found.values()):
+            return {each: account for each, account in found.items() if account is not None}
+
+
+async def account_of_kind(tx: Transaction, holder: Holder, kind: str, terms: Terms) -> Account:
+    """The locked holder's account of this kind; opened where there was none."""
+    if kind not in holder.accounts:
+        await open_accounts(tx, [(holder.customer_id, kind)], terms)
+        opened = (await lock_holders(tx, [holder.customer_id]))[holder.customer_id].accounts[kind]
+        opened.holder = holder
+        holder.accounts[kind] = opened
+    return holder.accounts[kind]
+
+
+async def introduce(tx: Transaction, introductions: Iterable[Introduction]) -> Sequence[Record]:
+    """From now on these identifiers name these customers, each of whom has a main account.
 
     Of several introductions of one identifier the last one holds. What waited for them is given back to be handled.
     """
     named = {each.identifier: each for each in introductions}
-    customers = list({each.customer_id for each in named.values()})
-    await open_accounts(tx, customers, points_currency)
+    customers = {each.customer_id for each in named.values()}
+    await open_accounts(tx, [(customer_id, MAIN) for customer_id in customers], await terms_now(tx))
     await tx.sql(
         NAME,
         list(named),
@@ -152,9 +253,16 @@ async def introduce(tx: Transaction, introductions: Iterable[Introduction], poin
     return await waiting.recall(tx, [awaited(each.kind, each.identifier) for each in named.values() if each.usable])
 
 
-async def open_accounts(tx: Transaction, customers: Sequence[UUID], points_currency: str) -> None:
-    """Each of the customers has an account from now on."""
-    await tx.sql(OPEN, [new_id() for _ in customers], customers, points_currency, tx.now)
+async def open_accounts(tx: Transaction, wanted: Sequence[tuple[UUID, str]], terms: Terms) -> None:
+    """Each of the customers has an account of the kind from now on."""
+    await tx.sql(
+        OPEN,
+        [new_id() for _ in wanted],
+        [customer_id for customer_id, _ in wanted],
+        [kind for _, kind in wanted],
+        [terms.currency_of(kind).code for _, kind in wanted],
+        tx.now,
+    )
 
 
 async def forget_phones(tx: Transaction, phones: Mapping[UUID, str | None]) -> None:
@@ -162,15 +270,34 @@ async def forget_phones(tx: Transaction, phones: Mapping[UUID, str | None]) -> N
     await tx.sql(UNNAME_PHONES, list(phones), list(phones.values()))
 
 
-async def _locked(tx: Transaction, identifiers: Sequence[str], points_currency: str) -> Found:
-    by_id: dict[UUID, Account] = {}
-    found = Found({}, set())
-    for identifier, usable, account_id, customer_id, balance, spent_minor, is_frozen in await tx.sql(
-        FIND_AND_LOCK, identifiers, points_currency
-    ):
-        if usable:
-            account = by_id.setdefault(account_id, Account(account_id, customer_id, balance, spent_minor, is_frozen))
-            found.accounts[identifier] = account
-        else:
-            found.blocked.add(identifier)
-    return found
+def of_account(account: Account) -> dict[str, Any]:
+    """What every event of an account names."""
+    return {
+        "customer_id": account.customer_id,
+        "account_id": account.id,
+        "points_currency": account.points_currency,
+    }
+
+
+def _holders(rows: Iterable[Any]) -> dict[UUID, Holder]:
+    holders: dict[UUID, Holder] = {}
+    for row in rows:
+        holder = holders.get(row.customer_id)
+        if holder is None:
+            holder = holders[row.customer_id] = Holder(row.customer_id)
+        if row.kind not in holder.accounts:
+            holder.accounts[row.kind] = Account(
+                row.id,
+                holder,
+                row.kind,
+                row.points_currency,
+                row.balance,
+                row.pending,
+                row.held,
+                row.debt,
+                row.spent_minor,
+                row.bonus_coefficient,
+                row.redemption_coefficient,
+                row.is_frozen,
+            )
+    return holders

@@ -1,7 +1,7 @@
 """Crediting purchases: what each one earned goes into the ledger, once."""
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from chassis import waiting
@@ -9,12 +9,14 @@ from chassis.ids import new_id
 from chassis.transaction import Transaction
 from contracts.loyalty import CategoryTotal, PointsAccrued
 from contracts.purchases import PurchaseCompleted
-from services.loyalty import ledger, purchases
-from services.loyalty.accounts import Account, awaited, find_and_lock, kind_of
+from services.loyalty import capturing, ledger, purchases
+from services.loyalty.accounts import Opened, account_of_kind, awaited, find_and_lock, kind_of
+from services.loyalty.activity import prolong_lots
 from services.loyalty.balances import say_balances
-from services.loyalty.ledger import Operation
-from services.loyalty.pricing import price_purchase
-from services.loyalty.purchases import Accrual
+from services.loyalty.ledger import Operation, of_operation
+from services.loyalty.lot_life import activates_at, expires_at
+from services.loyalty.pricing import Standing, price_purchase
+from services.loyalty.purchases import BEFORE_LEDGER, Accrual, Payment, Seen
 from services.loyalty.terms import Terms, all_terms, terms_at
 
 CLOCK_TOLERANCE = timedelta(days=1)
@@ -24,23 +26,35 @@ CLOCK_TOLERANCE = timedelta(days=1)
 async def accrue_purchases(tx: Transaction, new: Sequence[PurchaseCompleted]) -> list[str]:
     """Credit what each purchase earned; keep those whose card is not known yet; refuse what cannot be.
 
-    Gives the receipts for which a return has been waiting.
+    Points that were held for a purchase are taken. Gives the receipts for which a return may have been waiting.
     """
     terms = await all_terms(tx)
-    points_currency = terms_at(terms, tx.now).points_currency
     possible = [purchase for purchase in new if _is_possible(tx, purchase, terms)]
-    found = await find_and_lock(tx, possible, points_currency)
+    found = await find_and_lock(tx, {purchase.key: kind_of(purchase) for purchase in possible})
     await _keep_waiting(tx, [purchase for purchase in possible if purchase.key not in found])
-    known = [purchase for purchase in possible if _opens_account(tx, purchase, found.blocked, found.accounts)]
-    accruals = [_accrual(tx, purchase, found.accounts[purchase.key], terms) for purchase in await _unseen(tx, known)]
+    known = [purchase for purchase in possible if _opens_account(tx, purchase, found.blocked, found.opened)]
+    seen = await purchases.known_receipts(tx, [purchase.receipt_id for purchase in known])
+    unseen = _unseen(tx, known, seen)
+    payments = await capturing.settle_holds(tx, unseen, found.opened, seen, terms)
+    accruals = [
+        await _accrual(tx, purchase, found.opened[purchase.key], terms, payments.get(purchase.receipt_id))
+        for purchase in unseen
+        if not tx.is_refused(purchase)
+    ]
     if not accruals:
         return []
-    await ledger.post(tx, [each.operation for each in accruals])
-    awaited_receipts = await purchases.record(tx, accruals)
+    payments_posted = [each.payment.operation for each in accruals if each.payment and each.payment.operation]
+    operations = [*payments_posted, *(each.operation for each in accruals)]
+    await ledger.post(tx, operations)
+    await prolong_lots(tx, [each.operation for each in accruals], terms)
+    had_row = await purchases.record(tx, accruals)
     for each in accruals:
-        tx.say(_points_accrued(each, points_currency), cause=each.purchase)
-    say_balances(tx, [each.operation.account for each in accruals], points_currency)
-    return awaited_receipts
+        if each.payment is not None:
+            capturing.tell_redeemed(tx, each.purchase, each.payment)
+    for each in accruals:
+        tx.say(_points_accrued(each), cause=each.purchase)
+    say_balances(tx, [operation.account for operation in operations])
+    return had_row
 
 
 def _is_possible(tx: Transaction, purchase: PurchaseCompleted, terms: Sequence[Terms]) -> bool:
@@ -54,11 +68,11 @@ def _is_possible(tx: Transaction, purchase: PurchaseCompleted, terms: Sequence[T
 
 
 def _opens_account(
-    tx: Transaction, purchase: PurchaseCompleted, blocked: set[str], accounts: dict[str, Account]
+    tx: Transaction, purchase: PurchaseCompleted, blocked: set[str], opened: Mapping[str, Opened]
 ) -> bool:
     if purchase.key in blocked:
         tx.refuse(purchase, "card_blocked", "card_number: this card is blocked; unblock it and replay, or drop")
-    return purchase.key in accounts
+    return purchase.key in opened
 
 
 async def _keep_waiting(tx: Transaction, unknown: Sequence[PurchaseCompleted]) -> None:
@@ -66,17 +80,16 @@ async def _keep_waiting(tx: Transaction, unknown: Sequence[PurchaseCompleted]) -
         await waiting.keep(tx, unknown, awaits=[awaited(kind_of(each), each.key) for each in unknown])
 
 
-async def _unseen(tx: Transaction, known: Sequence[PurchaseCompleted]) -> list[PurchaseCompleted]:
+def _unseen(tx: Transaction, known: Sequence[PurchaseCompleted], seen: Mapping[str, Seen]) -> list[PurchaseCompleted]:
     """Without the receipts that were credited before; one that comes again with other content is refused."""
-    seen = await purchases.known_receipts(tx, [purchase.receipt_id for purchase in known])
+    credited = {receipt_id: each.content_hash for receipt_id, each in seen.items() if each.state not in BEFORE_LEDGER}
     unseen = []
     for purchase in known:
         content = tx.heard(purchase).content_hash
-        before = seen.setdefault(purchase.receipt_id, content) if purchase.receipt_id in seen else None
-        if before is None:
-            seen[purchase.receipt_id] = content
+        if purchase.receipt_id not in credited:
+            credited[purchase.receipt_id] = content
             unseen.append(purchase)
-        elif before != content:
+        elif credited[purchase.receipt_id] != content:
             tx.refuse(purchase, "receipt_conflict", RECEIPT_CONFLICT)
     return unseen
 
@@ -84,9 +97,19 @@ async def _unseen(tx: Transaction, known: Sequence[PurchaseCompleted]) -> list[P
 RECEIPT_CONFLICT = "receipt_id: was credited before with other content; give every receipt an id of its own"
 
 
-def _accrual(tx: Transaction, purchase: PurchaseCompleted, account: Account, terms: Sequence[Terms]) -> Accrual:
+async def _accrual(
+    tx: Transaction, purchase: PurchaseCompleted, opened: Opened, terms: Sequence[Terms], payment: Payment | None
+) -> Accrual:
     in_force = terms_at(terms, purchase.completed_at)
-    pricing = price_purchase(purchase.total_minor, account.spent_minor, in_force, is_frozen=account.is_frozen)
+    account = await account_of_kind(tx, opened.holder, in_force.earning_kind(purchase.store_id), in_force)
+    standing = Standing(
+        account.spent_minor,
+        account.bonus_coefficient,
+        withheld="account_frozen" if account.is_frozen or opened.is_buyer_frozen else None,
+    )
+    pricing = price_purchase(
+        purchase.lines, payment.line_minor if payment else None, standing, in_force.currency_of(account.kind), in_force
+    )
     operation = Operation(
         id=new_id(),
         type="purchase",
@@ -95,24 +118,24 @@ def _accrual(tx: Transaction, purchase: PurchaseCompleted, account: Account, ter
         spent_minor=0 if pricing.withheld else purchase.total_minor,
         receipt_id=purchase.receipt_id,
         occurred_at=purchase.completed_at,
-        expires_at=None if in_force.lot_life is None else purchase.completed_at + in_force.lot_life,
+        opens=pricing.points,
     )
+    if pricing.points:
+        activation = activates_at(in_force, purchase.completed_at)
+        operation.activates_at = activation if activation is not None and activation > tx.now else None
+        operation.expires_at = expires_at(in_force, activation or purchase.completed_at)
     ledger.enter([operation])
-    return Accrual(purchase, pricing, operation, tx.heard(purchase).content_hash)
+    return Accrual(purchase, opened.buyer_id, pricing, operation, tx.heard(purchase).content_hash, payment)
 
 
-def _points_accrued(accrual: Accrual, points_currency: str) -> PointsAccrued:
-    purchase, operation = accrual.purchase, accrual.operation
+def _points_accrued(accrual: Accrual) -> PointsAccrued:
+    purchase, operation, account = accrual.purchase, accrual.operation, accrual.operation.account
     by_category: dict[str, int] = defaultdict(int)
     for line in purchase.lines:
         if line.category:
             by_category[line.category] += line.total_minor
     return PointsAccrued(
-        operation_id=operation.id,
-        customer_id=operation.account.customer_id,
-        account_id=operation.account.id,
-        points_currency=points_currency,
-        balance_after=operation.balance_after,
+        **of_operation(operation),
         points=operation.points,
         receipt_id=purchase.receipt_id,
         store_id=purchase.store_id,
@@ -122,5 +145,9 @@ def _points_accrued(accrual: Accrual, points_currency: str) -> PointsAccrued:
         total_minor=purchase.total_minor,
         categories=[CategoryTotal(category=category, total_minor=total) for category, total in by_category.items()],
         expires_at=operation.expires_at,
+        activates_at=operation.activates_at,
+        buyer_id=None if accrual.buyer_id == account.customer_id else accrual.buyer_id,
+        points_paid=accrual.payment.points if accrual.payment else None,
+        debt_paid=-operation.debt or None,
         withheld=accrual.pricing.withheld,
     )

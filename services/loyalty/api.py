@@ -1,6 +1,6 @@
 """Loyalty's HTTP API: what customers have, what happened to a receipt, what waits, whether the ledger is right."""
 
-from collections import defaultdict
+from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
 
@@ -13,34 +13,28 @@ from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
 from chassis.tables import waiting
 from chassis.transaction import Transaction
-from services.loyalty import by_hand, programme, reconciliation
+from services.loyalty import balance_api, by_hand, programme, reconciliation
+from services.loyalty.balance_api import CustomerPath, hold_out
 from services.loyalty.documents import (
-    AccountOut,
     AdjustmentForm,
-    CustomerBalance,
     DifferenceOut,
-    ExpiringOut,
-    FreezeOut,
     LineOut,
     OperationOut,
     PurchaseOut,
     Reconciliation,
     ReturnOut,
+    ReversalForm,
     TermsForm,
     TermsOut,
     WaitingOut,
-    WhyForm,
 )
-from services.loyalty.pricing import split
-from services.loyalty.tables import accounts, entries, operation_notes, operations, purchases, returns
-from services.loyalty.terms import terms_now
+from services.loyalty.purchases import Line
+from services.loyalty.tables import accounts, entries, holds, operation_notes, operations, purchases, returns
+from services.loyalty.terms import Excluded, all_terms, terms_at
 
 router = service_router(tags=["loyalty"])
+router.include_router(balance_api.router)
 
-EXPIRING = """
-SELECT account_id, (expires_at AT TIME ZONE 'UTC')::date AS day, sum(remaining)::bigint FROM lots
-WHERE account_id = ANY ($1::uuid[]) AND remaining > 0 AND expires_at IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
-"""
 _later = operations.alias()
 OPERATIONS = sa.select(
     operations,
@@ -52,35 +46,6 @@ OPERATIONS = sa.select(
     .scalar_subquery()
     .label("reversed_by"),
 ).select_from(operations.outerjoin(operation_notes, operation_notes.c.operation_id == operations.c.id))
-CustomerPath = Annotated[UUID, Path(description="The customer.")]
-
-
-@router.get("/customers/{customer_id}/balance")
-async def get_balance(customer_id: CustomerPath, tx: Tx) -> CustomerBalance:
-    """What the customer has, by account."""
-    rows = (await tx.execute(sa.select(accounts).where(accounts.c.customer_id == customer_id))).all()
-    if not rows:
-        raise _no_customer()
-    terms = await terms_now(tx)
-    expiring: dict[UUID, list[ExpiringOut]] = defaultdict(list)
-    for account_id, on, points in await tx.sql(EXPIRING, [row.id for row in rows]):
-        expiring[account_id].append(ExpiringOut(on=on, points=points))
-    return CustomerBalance(
-        customer_id=customer_id,
-        accounts=[
-            AccountOut(
-                account_id=row.id,
-                points_currency=row.points_currency,
-                available=row.balance,
-                level=terms.level_at(row.spent_minor).code,
-                spent_minor=row.spent_minor,
-                opened_at=row.opened_at,
-                expiring=expiring[row.id],
-                frozen=None if row.frozen_at is None else FreezeOut(since=row.frozen_at, reason=row.frozen_because),
-            )
-            for row in rows
-        ],
-    )
 
 
 @router.get("/customers/{customer_id}/operations")
@@ -96,14 +61,15 @@ async def list_operations(customer_id: CustomerPath, tx: Tx, paging: Paging) -> 
 @router.post("/customers/{customer_id}/operations", status_code=201)
 async def adjust_points(customer_id: CustomerPath, form: AdjustmentForm, who: Who, tx: Tx) -> OperationOut:
     """Give the customer points by hand, or take them: soonest-expiring first, never more than there are."""
-    done = await by_hand.adjust(tx, customer_id, form.points, form.expires_at, form.why(who))
+    asked = by_hand.Adjustment(form.points, form.type, form.account, form.activates_at, form.expires_at)
+    done = await by_hand.adjust(tx, customer_id, asked, form.why(who))
     return await _operation(tx, done.id)
 
 
 @router.post("/operations/{operation_id}/reversal", status_code=201)
-async def reverse_operation(operation_id: UUID, form: WhyForm, who: Who, tx: Tx) -> OperationOut:
-    """Take back what was done by hand, whole and once; the ledger keeps both."""
-    done = await by_hand.reverse(tx, operation_id, form.why(who))
+async def reverse_operation(operation_id: UUID, form: ReversalForm, who: Who, tx: Tx) -> OperationOut:
+    """Take back what was done by hand, whole or in part, never twice; the ledger keeps both."""
+    done = await by_hand.reverse(tx, operation_id, form.points, form.why(who))
     return await _operation(tx, done.id)
 
 
@@ -115,7 +81,16 @@ async def get_purchase(receipt_id: Annotated[str, Path(max_length=100)], tx: Tx)
     if row is None:
         raise Problem(404, "purchase_not_found", "No purchase has this receipt id.", field="receipt_id")
     back = (await tx.execute(sa.select(returns).where(returns.c.receipt_id == receipt_id))).all()
-    return PurchaseOut(**{**row._mapping, "lines": _lines(row), "returns": [_return(each) for each in back]})
+    held = (await tx.execute(sa.select(holds).where(holds.c.receipt_id == receipt_id).order_by(holds.c.id))).all()
+    excluded = terms_at(await all_terms(tx), row.completed_at or row.quoted_at).not_earning
+    return PurchaseOut(
+        **{
+            **row._mapping,
+            "lines": [_line(Line(*line), row, excluded) for line in row.lines],
+            "returns": [ReturnOut(**each._mapping) for each in back],
+            "holds": [hold_out(each) for each in held],
+        }
+    )
 
 
 @router.get("/waiting")
@@ -130,7 +105,7 @@ async def list_waiting(tx: Tx, paging: Paging) -> Page[WaitingOut]:
 @router.get("/terms")
 async def list_terms(tx: Tx) -> list[TermsOut]:
     """The programme's terms of all times, newest first, with who set them and what they changed."""
-    return [TermsOut.model_validate({**row, "changes": changes}) for row, changes in await programme.history(tx)]
+    return [TermsOut(**dict(terms), changes=changes) for terms, changes in await programme.history(tx)]
 
 
 @router.post("/terms", status_code=201)
@@ -153,26 +128,11 @@ async def _operation(tx: Transaction, operation_id: UUID) -> OperationOut:
     return OperationOut.model_validate(row._mapping)
 
 
-def _no_customer() -> Problem:
-    return Problem(404, "customer_not_found", "Loyalty knows no customer of this id.", field="customer_id")
-
-
-def _lines(row: sa.Row[Any]) -> list[LineOut]:
-    earned = split(row.points, [line[4] for line in row.lines])
-    return [
-        LineOut(line_no=no, product_id=product, category=category, quantity=quantity, total_minor=total, points=points)
-        for (no, product, category, quantity, total), points in zip(row.lines, earned, strict=True)
-    ]
-
-
-def _return(row: sa.Row[Any]) -> ReturnOut:
-    return ReturnOut(
-        return_id=row.return_id,
-        returned_at=row.returned_at,
-        total_minor=row.total_minor,
-        points=row.points,
-        written_off=row.written_off,
-    )
+def _line(line: Line, purchase: sa.Row[Any], excluded: Excluded) -> LineOut:
+    why = purchase.withheld or f"level:{purchase.level}"
+    if excluded.has(line.product_id, line.category):
+        why = "excluded"
+    return LineOut(**asdict(line), why=why)
 
 
 def _without_phone(awaits: str) -> str:

@@ -7,13 +7,25 @@ from contracts.loyalty import Balance, CurrencyBalance
 from services.loyalty.accounts import Account
 
 
-def say_balances(tx: Transaction, accounts: Iterable[Account], points_currency: str) -> None:
-    """The newest balance of each account, once. The accounts are locked by this transaction."""
-    for account in {each.id: each for each in accounts}.values():
+def say_balances(tx: Transaction, accounts: Iterable[Account]) -> None:
+    """The newest balances of the accounts' holders, once each. All their accounts are locked by this transaction."""
+    for holder in {each.customer_id: each.holder for each in accounts}.values():
         tx.say(
             Balance(
-                customer_id=account.customer_id,
-                balances=[CurrencyBalance(points_currency=points_currency, available=account.balance)],
+                customer_id=holder.customer_id,
+                balances=[_balance(account) for account in holder.accounts.values()],
                 as_of=tx.now,
             )
         )
+
+
+def _balance(account: Account) -> CurrencyBalance:
+    return CurrencyBalance(
+        points_currency=account.points_currency,
+        available=account.available,
+        account_id=account.id,
+        kind=account.kind,
+        pending=account.pending,
+        held=account.held,
+        debt=account.debt,
+    )

@@ -1,11 +1,12 @@
 """What the staff do by hand: give points, take them, and take back what was done by hand.
 
-Nothing is edited and nothing deleted: what was a mistake is reversed by an operation of its own, once.
+Nothing is edited and nothing deleted: what was a mistake is reversed by operations of their own, whole or in part.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final
+from typing import Any, Final, Literal, get_args
 from uuid import UUID
 
 from chassis.actor import Actor
@@ -14,15 +15,21 @@ from chassis.problems import Problem
 from chassis.transaction import Transaction
 from contracts.loyalty import OperationReversed, PointsAdjusted
 from services.loyalty import ledger, lots
-from services.loyalty.accounts import Account, lock_account, lock_account_of
+from services.loyalty.accounts import Account, account_of_kind, lock_accounts, lock_holder_of
 from services.loyalty.balances import say_balances
-from services.loyalty.ledger import Operation
+from services.loyalty.ledger import Operation, of_operation
+from services.loyalty.lot_life import expires_at
 from services.loyalty.lots import Lot, Movement, moved
-from services.loyalty.terms import terms_now
+from services.loyalty.terms import MAIN, Terms, terms_now
 
 FIND: Final = "SELECT id, type, account_id, points FROM operations WHERE id = $1"
-REVERSAL: Final = "SELECT 1 FROM operations WHERE reverses = $1 AND type = 'reversal'"
+REVERSED: Final = """
+SELECT COALESCE(sum(-points), 0)::bigint FROM operations WHERE reverses = $1 AND type = 'reversal'
+"""
 NOTE: Final = "INSERT INTO operation_notes (operation_id, actor, reason, comment) VALUES ($1, $2, $3, $4)"
+GiftType = Literal["manual", "registration", "birthday", "referral", "activity", "promotion", "gift", "compensation"]
+"""What is given, or taken, outside of purchases."""
+BY_HAND: Final = frozenset(get_args(GiftType))
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,82 +41,83 @@ class Why:
     comment: str | None
 
 
-async def adjust(tx: Transaction, customer_id: UUID, points: int, expires_at: datetime | None, why: Why) -> Operation:
-    """Give the customer points, or take them (negative), soonest-expiring first.
+@dataclass(frozen=True, slots=True)
+class Adjustment:
+    """Points to be given to a customer, or taken (negative); `kind` is the kind of account."""
 
-    Given points live until `expires_at`, else as long as the terms say. Raises `Problem` 404, 422 for an end that is
-    past, 409 where there are too few to be taken, or the account that should be given some is frozen.
+    points: int
+    type: GiftType = "manual"
+    kind: str = MAIN
+    activates_at: datetime | None = None
+    """From when given points can be spent; None: at once."""
+    expires_at: datetime | None = None
+    """When given points burn; None: as the terms say."""
+
+
+async def adjust(tx: Transaction, customer_id: UUID, asked: Adjustment, why: Why) -> Operation:
+    """Give the customer points, or take them, soonest-expiring first.
+
+    Raises `Problem` 404, 422 for dates that are past or an unknown kind of account, 409 where there are too few to be
+    taken, or the account that should be given some is frozen.
     """
     terms = await terms_now(tx)
-    account = await lock_account_of(tx, customer_id, terms.points_currency)
-    if account is None:
+    if terms.kind(asked.kind) is None:
+        raise Problem(422, "unknown_account_kind", "The terms have no such kind of account.", field="account")
+    holder = await lock_holder_of(tx, customer_id)
+    if holder is None:
         raise Problem(404, "customer_not_found", "Loyalty knows no customer of this id.", field="customer_id")
-    if points > 0:
-        _refuse_gift(account, expires_at, tx.now)
-        if expires_at is None and terms.lot_life is not None:
-            expires_at = tx.now + terms.lot_life
-        movements: list[Movement] = []
-    else:
-        movements = lots.take(await lots.filled(tx, account.id), -points)
-        _refuse_overdraft(account, points, movements)
-    operation = Operation(
-        id=new_id(),
-        type="manual",
-        account=account,
-        points=points,
-        spent_minor=0,
-        receipt_id=None,
-        occurred_at=tx.now,
-        expires_at=expires_at if points > 0 else None,
-        movements=movements,
-    )
-    await _enter(tx, operation, terms.points_currency, why)
+    account = await account_of_kind(tx, holder, asked.kind, terms)
+    operation = _gift(tx, account, asked, terms) if asked.points > 0 else await _deduction(tx, account, asked)
+    await _enter(tx, operation, why)
     tx.say(
         PointsAdjusted(
-            **_named(operation, terms.points_currency),
-            points=points,
+            **of_operation(operation),
+            occasion=asked.type,
+            points=operation.points,
             reason=why.reason,
             actor=str(why.actor),
             adjusted_at=tx.now,
+            activates_at=operation.activates_at,
             expires_at=operation.expires_at,
+            debt_paid=-operation.debt or None,
         )
     )
     return operation
 
 
-async def reverse(tx: Transaction, operation_id: UUID, why: Why) -> Operation:
-    """Take back an operation by hand, whole: its points leave the lot that they made, or go back to their old lots.
+async def reverse(tx: Transaction, operation_id: UUID, points: int | None, why: Why) -> Operation:
+    """Take back an operation by hand, whole or so many of its points, never more than it moved.
 
-    Raises `Problem` 404, 409 where it was reversed before, was not made by hand, or its points are spent already.
+    Given points leave the lot that they made; taken ones go back to their old lots. Raises `Problem` 404, 409 where
+    there is not so much left to be reversed, it was not made by hand, or its points are spent already.
     """
     original = next(iter(await tx.sql(FIND, operation_id)), None)
     if original is None:
         raise Problem(404, "operation_not_found", "No operation has this id.", field="operation_id")
-    if original.type != "manual":
+    if original.type not in BY_HAND:
         raise Problem(
             409,
             "not_by_hand",
             "Only what was done by hand is reversed; a purchase is returned or cancelled at the till.",
             field="operation_id",
         )
-    account, points_currency = await lock_account(tx, original.account_id)
-    if await tx.sql(REVERSAL, operation_id):
-        raise Problem(409, "already_reversed", "This operation was reversed before.", field="operation_id")
+    account = (await lock_accounts(tx, [original.account_id]))[original.account_id]
+    ((before,),) = await tx.sql(REVERSED, operation_id)
+    left = abs(original.points) - abs(before)
+    _refuse_reversal(left, points)
     operation = Operation(
         id=new_id(),
         type="reversal",
         account=account,
-        points=-original.points,
-        spent_minor=0,
-        receipt_id=None,
+        points=-(points or left) if original.points > 0 else points or left,
         occurred_at=tx.now,
         reverses=operation_id,
-        movements=await _movements_back(tx, account, original),
+        movements=await _movements_back(tx, account, original, abs(before), points or left),
     )
-    await _enter(tx, operation, points_currency, why)
+    await _enter(tx, operation, why)
     tx.say(
         OperationReversed(
-            **_named(operation, points_currency),
+            **of_operation(operation),
             reverses=operation_id,
             points=operation.points,
             reason=why.reason,
@@ -120,11 +128,65 @@ async def reverse(tx: Transaction, operation_id: UUID, why: Why) -> Operation:
     return operation
 
 
-async def _movements_back(tx: Transaction, account: Account, original: Any) -> list[Movement]:
+def _gift(tx: Transaction, account: Account, asked: Adjustment, terms: Terms) -> Operation:
+    begins = asked.activates_at or tx.now
+    expires = asked.expires_at or expires_at(terms, begins)
+    _refuse_gift(account, asked, tx.now)
+    return Operation(
+        id=new_id(),
+        type=asked.type,
+        account=account,
+        points=asked.points,
+        occurred_at=tx.now,
+        opens=asked.points,
+        activates_at=asked.activates_at,
+        expires_at=expires,
+    )
+
+
+async def _deduction(tx: Transaction, account: Account, asked: Adjustment) -> Operation:
+    if -asked.points > account.available:
+        raise Problem(
+            409,
+            "not_enough_points",
+            "The customer has {available} points; take so many at most.",
+            available=account.available,
+            field="points",
+        )
+    movements = lots.take(lots.spendable(await lots.filled(tx, account.id)), -asked.points)
+    return Operation(
+        id=new_id(),
+        type=asked.type,
+        account=account,
+        points=moved(movements),
+        occurred_at=tx.now,
+        movements=movements,
+    )
+
+
+def _refuse_reversal(left: int, points: int | None) -> None:
+    if left == 0:
+        raise Problem(409, "already_reversed", "This operation was reversed before.", field="operation_id")
+    if points is not None and points > left:
+        raise Problem(
+            409,
+            "reversed_too_much",
+            "Of this operation {left} points are left to be reversed.",
+            left=left,
+            field="points",
+        )
+
+
+async def _movements_back(
+    tx: Transaction, account: Account, original: Any, before: int, points: int
+) -> Sequence[Movement]:
     if original.points < 0:
-        return [Movement(lot, -points) for lot, points in await lots.movements_of(tx, account.id, original.id)]
+        taken = await lots.movements_of(tx, original.account_id, original.id)
+        if account.id != original.account_id:
+            await lots.bring(tx, original.account_id, account.id, [each.lot for each in taken])
+        return lots.back_to(taken, before, points)
     own = [lot for lot in await lots.filled(tx, account.id) if lot.source == original.id]
-    return _all_of(own, original.points)
+    return _all_of(own, points)
 
 
 def _all_of(own: list[Lot], points: int) -> list[Movement]:
@@ -141,36 +203,17 @@ def _all_of(own: list[Lot], points: int) -> list[Movement]:
     return movements
 
 
-def _refuse_gift(account: Account, expires_at: datetime | None, now: datetime) -> None:
+def _refuse_gift(account: Account, asked: Adjustment, now: datetime) -> None:
     if account.is_frozen:
         raise Problem(409, "account_frozen", "The customer is blocked and earns nothing; unblock them first.")
-    if expires_at is not None and expires_at <= now:
+    if asked.activates_at is not None and asked.activates_at <= now:
+        raise Problem(422, "activates_in_the_past", "Leave it out: they can be spent at once.", field="activates_at")
+    if asked.expires_at is not None and asked.expires_at <= (asked.activates_at or now):
         raise Problem(422, "expires_in_the_past", "The points would have burned already.", field="expires_at")
 
 
-def _refuse_overdraft(account: Account, points: int, movements: list[Movement]) -> None:
-    if moved(movements) != points:
-        raise Problem(
-            409,
-            "not_enough_points",
-            "The customer has {available} points; take so many at most.",
-            available=account.balance,
-            field="points",
-        )
-
-
-async def _enter(tx: Transaction, operation: Operation, points_currency: str, why: Why) -> None:
+async def _enter(tx: Transaction, operation: Operation, why: Why) -> None:
     ledger.enter([operation])
     await ledger.post(tx, [operation])
     await tx.sql(NOTE, operation.id, str(why.actor), why.reason, why.comment)
-    say_balances(tx, [operation.account], points_currency)
-
-
-def _named(operation: Operation, points_currency: str) -> dict[str, Any]:
-    return {
-        "operation_id": operation.id,
-        "customer_id": operation.account.customer_id,
-        "account_id": operation.account.id,
-        "points_currency": points_currency,
-        "balance_after": operation.balance_after,
-    }
+    say_balances(tx, [operation.account])

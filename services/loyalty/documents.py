@@ -1,19 +1,19 @@
 """What operators send and get over HTTP."""
 
 from datetime import date, datetime
-from itertools import pairwise
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 from uuid import UUID
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from chassis.actor import Actor
 from chassis.field_faults import N_
-from contracts.fields import MAX_MINOR, Code, Currency
+from contracts.fields import MAX_MINOR, Code
 from contracts.loyalty import TermsChange
-from services.loyalty.by_hand import Why
+from services.loyalty.by_hand import GiftType, Why
+from services.loyalty.holds import HoldState
 from services.loyalty.ledger import OperationType
-from services.loyalty.terms import Level
+from services.loyalty.terms import MAIN, Rules, Terms
 
 
 class FreezeOut(BaseModel):
@@ -30,24 +30,73 @@ class ExpiringOut(BaseModel):
     points: int
 
 
+class MonthOut(BaseModel):
+    """Points that burn within one calendar month (UTC)."""
+
+    month: str = Field(examples=["2026-12"])
+    points: int
+
+
+class ActivatingOut(BaseModel):
+    """Points that can be spent from one day (UTC) on."""
+
+    on: date
+    points: int
+
+
+class HoldOut(BaseModel):
+    """Points that are reserved for a purchase."""
+
+    hold_id: UUID
+    receipt_id: str
+    points: int
+    worth_minor: int = Field(description="Money that the till takes off the receipt for them.")
+    state: HoldState
+    expires_at: datetime
+
+
 class AccountOut(BaseModel):
     """An account and what is on it, in the smallest unit of its points."""
 
     account_id: UUID
+    kind: str = Field(description="`main`, or an additional kind of the terms.", examples=["main"])
+    name: str = Field(description="Of the kind, in the caller's language.")
+    establishment: str | None = Field(description="Where its points are earned and spent; null: everywhere.")
     points_currency: str
-    available: int
+    currency_name: str
+    scale: int = Field(description="Digits behind the point: of 10^scale units is one whole point.")
+    balance: int = Field(description="All points, those pending and held among them, less what is owed.")
+    available: int = Field(description="Points that can be spent now.")
+    pending: int = Field(description="Points that cannot be spent yet.")
+    held: int = Field(description="Points that are reserved for purchases.")
+    debt: int = Field(description="Points that are owed: the next accruals pay them.")
+    worth_minor: int = Field(description="Money that the available points stand for.")
+    bonus_coefficient: int = Field(description="The customer's own, in basis points: what is earned is multiplied.")
+    redemption_coefficient: int = Field(description="The same of what points are worth when paid with.")
     level: str = Field(description="The level that the next purchase is priced by.")
     spent_minor: int = Field(description="Money spent so far, which decides the level, smallest unit.")
     opened_at: datetime
+    activating: list[ActivatingOut] = Field(description="What can be spent from when, the soonest first.")
     expiring: list[ExpiringOut] = Field(description="What burns when, the soonest first, if it is not spent before.")
+    expiring_by_month: list[MonthOut]
+    holds: list[HoldOut]
     frozen: FreezeOut | None = Field(description="Where the customer is blocked; the balance stays as it is.")
+
+
+class MemberOut(BaseModel):
+    """A customer who shares another one's accounts."""
+
+    customer_id: UUID
+    since: datetime
 
 
 class CustomerBalance(BaseModel):
     """What a customer has."""
 
     customer_id: UUID
+    holder_id: UUID = Field(description="Whose accounts the customer's cards open: their own, or another one's.")
     accounts: list[AccountOut]
+    members: list[MemberOut] = Field(description="Customers who share these accounts.")
 
 
 class OperationOut(BaseModel):
@@ -85,6 +134,9 @@ class AdjustmentForm(WhyForm):
     """Points given or taken by hand."""
 
     points: Annotated[int, Field(ge=-MAX_MINOR, le=MAX_MINOR, description="Negative to take points; not 0.")]
+    type: GiftType = Field("manual", description="The occasion.")
+    account: Code = Field(MAIN, description="The kind of account.")
+    activates_at: AwareDatetime | None = Field(None, description="From when given points can be spent; else at once.")
     expires_at: AwareDatetime | None = Field(
         None, description="When given points burn; left out, as long after now as the terms say."
     )
@@ -97,6 +149,22 @@ class AdjustmentForm(WhyForm):
         return points
 
 
+class ReversalForm(WhyForm):
+    """What is taken back of an operation."""
+
+    points: Annotated[int, Field(ge=1, le=MAX_MINOR)] | None = Field(
+        None, description="How many of its points; left out, all that is left."
+    )
+
+
+class CoefficientsForm(WhyForm):
+    """A customer's own coefficients, in basis points."""
+
+    account: Code = Field(MAIN, description="The kind of account.")
+    bonus_coefficient: Annotated[int, Field(ge=0, le=100_000)] | None = None
+    redemption_coefficient: Annotated[int, Field(ge=0, le=100_000)] | None = None
+
+
 class LineOut(BaseModel):
     """A line of a receipt and what it earned."""
 
@@ -105,7 +173,10 @@ class LineOut(BaseModel):
     category: str | None
     quantity: str
     total_minor: int
-    points: int
+    points: int = Field(description="What it earned.")
+    paid_minor: int = Field(description="What of it was paid with points.")
+    points_paid: int = Field(description="With how many points.")
+    why: str = Field(description="The rule by which it earned that.", examples=["level:silver"])
 
 
 class ReturnOut(BaseModel):
@@ -116,26 +187,34 @@ class ReturnOut(BaseModel):
     total_minor: int
     points: int = Field(description="Points taken back.")
     written_off: int = Field(description="Points that were spent already and given up.")
+    refunded: int = Field(description="Points that the goods were paid with and that came back.")
+    refund_burned: int = Field(description="Points of these whose time had ended and that did not come back.")
 
 
 class PurchaseOut(BaseModel):
     """A receipt, what it earned and what came back of it."""
 
     receipt_id: str
-    state: str
-    customer_id: UUID
+    state: str = Field(examples=["completed"])
+    customer_id: UUID = Field(description="Who bought.")
+    card_number: str | None
     account_id: UUID
-    operation_id: UUID
+    operation_id: UUID | None
     store_id: str
     terminal_id: str
-    completed_at: datetime
+    quoted_at: datetime | None
+    completed_at: datetime | None
     currency: str
     total_minor: int
-    points: int
+    discount_minor: int | None
+    points: int = Field(description="What it earned; of a quote, what it would earn.")
     level: str
     withheld: str | None = Field(description="Why it earned nothing, if it would have earned.")
+    points_paid: int
+    paid_minor: int = Field(description="Money that was taken off for them.")
     lines: list[LineOut]
     returns: list[ReturnOut]
+    holds: list[HoldOut]
 
 
 class WaitingOut(BaseModel):
@@ -149,50 +228,21 @@ class WaitingOut(BaseModel):
     since: datetime
 
 
-class TermsOut(BaseModel):
+class TermsOut(Terms):
     """What the programme promises from a moment on."""
 
-    id: UUID
-    in_force_from: datetime
-    set_by: str = Field(examples=["operator:anna"])
-    set_at: datetime
-    points_currency: str
-    point_worth_minor: int
-    currencies: list[str]
-    levels: list[Level]
-    lot_life_days: int | None
-    lots_age_while_frozen: bool
-    returned_but_spent: Literal["other_lots", "write_off"]
     changes: list[TermsChange] = Field(description="What is different from the terms before.")
 
 
-class TermsForm(BaseModel):
-    """The terms that are to be different; the others stay as they are."""
+class TermsForm(Rules):
+    """The terms that are to be different; the others stay as they are, whatever default is named here."""
 
-    model_config = ConfigDict(extra="forbid")
-
-    in_force_from: AwareDatetime | None = Field(None, description="Left out: from now on. Never in the past.")
-    point_worth_minor: Annotated[int, Field(ge=1, le=MAX_MINOR, description="Money that one point stands for.")] = 1
-    currencies: Annotated[list[Currency], Field(min_length=1, max_length=50)] = []
-    levels: Annotated[list[Level], Field(min_length=1, max_length=50)] = []
-    lot_life_days: Annotated[int, Field(ge=1, le=36_500)] | None = Field(None, description="null: points never burn.")
-    lots_age_while_frozen: bool = True
-    returned_but_spent: Literal["other_lots", "write_off"] = "other_lots"
-
-    @field_validator("levels")
-    @classmethod
-    def _climbing(cls, levels: list[Level]) -> list[Level]:
-        if levels[0].spent_minor_from != 0:
-            raise ValueError(N_("the first level begins at spent_minor_from 0"))
-        if any(lower.spent_minor_from >= higher.spent_minor_from for lower, higher in pairwise(levels)):
-            raise ValueError(N_("each level begins above the one before it"))
-        if len({level.code for level in levels}) != len(levels):
-            raise ValueError(N_("two levels have the same code"))
-        return levels
+    in_force_from: AwareDatetime | None = None
+    """Left out: from now on. Never in the past."""
 
     def asked(self) -> dict[str, Any]:
-        """The terms that were sent; the defaults above stand for those that were not."""
-        return self.model_dump(exclude_unset=True, exclude={"in_force_from"})
+        """The terms that were sent."""
+        return {name: getattr(self, name) for name in self.model_fields_set if name in Rules.model_fields}
 
 
 class DifferenceOut(BaseModel):

@@ -12,18 +12,19 @@ from contracts.loyalty import PointsExpired
 from services.loyalty import ledger
 from services.loyalty.accounts import Account, lock_accounts
 from services.loyalty.balances import say_balances
-from services.loyalty.ledger import Operation
+from services.loyalty.ledger import Operation, of_operation
 from services.loyalty.lots import Movement, moved
 from services.loyalty.terms import terms_now
 
 PIECE_LOTS: Final = 500
 DUE: Final = """
 SELECT account_id, $1 - expires_at FROM lots JOIN accounts ON accounts.id = account_id
-WHERE remaining > 0 AND expires_at <= $1 AND (frozen_at IS NULL OR $3) ORDER BY expires_at LIMIT $2
+WHERE remaining > 0 AND remaining > lots.held AND expires_at <= $1 AND (frozen_at IS NULL OR $3)
+ORDER BY expires_at LIMIT $2
 """
 OF_ACCOUNTS: Final = """
-SELECT account_id, operation_id, remaining FROM lots
-WHERE account_id = ANY ($1::uuid[]) AND remaining > 0 AND expires_at <= $2 ORDER BY account_id, operation_id
+SELECT account_id, operation_id, remaining - held, pending FROM lots
+WHERE account_id = ANY ($1::uuid[]) AND remaining > held AND expires_at <= $2 ORDER BY account_id, operation_id
 """
 
 expired = Counter("kopilka_points_expired_total", "Points that burned at the end of their lot.")
@@ -34,7 +35,7 @@ async def expire_due_lots(tx: Transaction) -> bool:
     """Burn what is left in lots that have ended; True where more may be due.
 
     Each account has one operation and one event for all of its lots. Frozen accounts are left alone where the terms
-    say that their points do not age.
+    say that their points do not age, and so are points that are held for a purchase.
     """
     age = (await terms_now(tx)).lots_age_while_frozen
     due = await tx.sql(DUE, tx.now, PIECE_LOTS, age)
@@ -42,22 +43,22 @@ async def expire_due_lots(tx: Transaction) -> bool:
     if not due:
         return False
     locked = await lock_accounts(tx, list({account_id for account_id, _ in due}))
-    ending = await _ending(tx, [account.id for account, _ in locked if age or not account.is_frozen])
-    burning = [
-        (_expiry(tx, account, ending[account.id]), currency) for account, currency in locked if account.id in ending
-    ]
-    ledger.enter([operation for operation, _ in burning])
-    await ledger.post(tx, [operation for operation, _ in burning])
-    for operation, points_currency in burning:
-        _tell(tx, operation, points_currency)
+    aging = {account.id: account for account in locked.values() if age or not account.is_frozen}
+    ending = await _ending(tx, list(aging))
+    burning = [_expiry(tx, aging[account_id], movements) for account_id, movements in ending.items()]
+    ledger.enter(burning)
+    await ledger.post(tx, burning)
+    for operation in burning:
+        _tell(tx, operation)
+    say_balances(tx, [operation.account for operation in burning])
     return len(due) == PIECE_LOTS
 
 
 async def _ending(tx: Transaction, account_ids: list[UUID]) -> dict[UUID, list[Movement]]:
     """What is taken from each account's ended lots; read again under the lock, for it may have been spent meanwhile."""
     ending: dict[UUID, list[Movement]] = defaultdict(list)
-    for account_id, lot, remaining in await tx.sql(OF_ACCOUNTS, account_ids, tx.now):
-        ending[account_id].append(Movement(lot, -remaining))
+    for account_id, lot, free, pending in await tx.sql(OF_ACCOUNTS, account_ids, tx.now):
+        ending[account_id].append(Movement(lot, -free, pending))
     return ending
 
 
@@ -67,24 +68,11 @@ def _expiry(tx: Transaction, account: Account, movements: list[Movement]) -> Ope
         type="expiry",
         account=account,
         points=moved(movements),
-        spent_minor=0,
-        receipt_id=None,
         occurred_at=tx.now,
         movements=movements,
     )
 
 
-def _tell(tx: Transaction, operation: Operation, points_currency: str) -> None:
-    tx.say(
-        PointsExpired(
-            operation_id=operation.id,
-            customer_id=operation.account.customer_id,
-            account_id=operation.account.id,
-            points_currency=points_currency,
-            balance_after=operation.balance_after,
-            points=-operation.points,
-            expired_at=tx.now,
-        )
-    )
-    say_balances(tx, [operation.account], points_currency)
+def _tell(tx: Transaction, operation: Operation) -> None:
+    tx.say(PointsExpired(**of_operation(operation), points=-operation.points, expired_at=tx.now))
     expired.inc(-operation.points)

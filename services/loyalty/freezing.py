@@ -7,7 +7,7 @@ from chassis.transaction import Transaction
 from contracts.customers import CustomerBlocked, CustomerUnblocked
 from contracts.loyalty import AccountFrozen, AccountUnfrozen
 from services.loyalty.accounts import open_accounts
-from services.loyalty.terms import terms_now
+from services.loyalty.terms import MAIN, terms_now
 
 LOCK: Final = """
 SELECT id, customer_id, points_currency, frozen_at, freeze_changed_at FROM accounts
@@ -22,7 +22,7 @@ UPDATE lots SET expires_at = expires_at + $2::interval WHERE account_id = $1 AND
 
 async def freeze(tx: Transaction, event: CustomerBlocked) -> None:
     """Freeze the customer's accounts; one who is not known yet has an account from now on, and it is frozen."""
-    await open_accounts(tx, [event.customer_id], (await terms_now(tx)).points_currency)
+    await open_accounts(tx, [(event.customer_id, MAIN)], await terms_now(tx))
     for account in await tx.sql(LOCK, event.customer_id):
         if _is_past(account, event) or account.frozen_at is not None:
             continue

@@ -1,18 +1,27 @@
 """What loyalty does on each record that it hears."""
 
 from collections.abc import Sequence
+from itertools import groupby
 
 from chassis import waiting
 from chassis.hears import Hears
 from chassis.transaction import Transaction
-from contracts.customers import Card, Contact, ContactErased, CustomerBlocked, CustomerUnblocked
+from contracts.customers import (
+    Card,
+    Contact,
+    ContactErased,
+    CustomerBlocked,
+    CustomersMerged,
+    CustomersUnmerged,
+    CustomerUnblocked,
+)
 from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
 from contracts.records import Record
 from services.loyalty.accounts import Introduction, forget_phones, introduce
 from services.loyalty.accrual import accrue_purchases
 from services.loyalty.freezing import freeze, unfreeze
+from services.loyalty.merging import merge, unmerge
 from services.loyalty.returns import awaited_receipt, take_back
-from services.loyalty.terms import terms_now
 
 hears = Hears()
 
@@ -38,7 +47,7 @@ async def cards_changed(cards: Sequence[Card], tx: Transaction) -> None:
     introductions = [
         Introduction("card", card.card_number, card.customer_id, usable=card.state == "active") for card in cards
     ]
-    await handle_waiting(tx, await introduce(tx, introductions, await _points_currency(tx)))
+    await handle_waiting(tx, await introduce(tx, introductions))
 
 
 @hears.many(Contact)
@@ -49,7 +58,7 @@ async def contacts_changed(contacts: Sequence[Contact], tx: Transaction) -> None
     introductions += [
         Introduction("phone", phone, customer_id) for customer_id, phone in phones.items() if phone is not None
     ]
-    await handle_waiting(tx, await introduce(tx, introductions, await _points_currency(tx)))
+    await handle_waiting(tx, await introduce(tx, introductions))
 
 
 @hears(CustomerBlocked)
@@ -62,20 +71,27 @@ async def customer_unblocked(event: CustomerUnblocked, tx: Transaction) -> None:
     await unfreeze(tx, event)
 
 
+@hears(CustomersMerged)
+async def customers_merged(event: CustomersMerged, tx: Transaction) -> None:
+    await merge(tx, event)
+
+
+@hears(CustomersUnmerged)
+async def customers_unmerged(event: CustomersUnmerged, tx: Transaction) -> None:
+    await unmerge(tx, event)
+
+
 @hears.many(ContactErased)
 async def contacts_erased(erased: Sequence[ContactErased], tx: Transaction) -> None:
     await forget_phones(tx, {each.customer_id: None for each in erased})
 
 
 async def handle_waiting(tx: Transaction, recalled: Sequence[Record]) -> None:
-    """What waited has what it needs now: it goes the way of any other record of its type."""
-    purchases = [each for each in recalled if isinstance(each, PurchaseCompleted)]
-    if purchases:
-        await purchases_completed(purchases, tx)
-    for each in recalled:
-        if isinstance(each, PurchaseReturned | PurchaseCancelled):
-            await take_back(tx, each)
-
-
-async def _points_currency(tx: Transaction) -> str:
-    return (await terms_now(tx)).points_currency
+    """What waited has what it needs now: it goes the way of any other record of its type, in the order it came."""
+    for is_purchase, group in groupby(recalled, key=lambda each: isinstance(each, PurchaseCompleted)):
+        if is_purchase:
+            await purchases_completed([each for each in group if isinstance(each, PurchaseCompleted)], tx)
+        else:
+            for each in group:
+                if isinstance(each, PurchaseReturned | PurchaseCancelled):
+                    await take_back(tx, each)

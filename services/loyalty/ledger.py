@@ -7,22 +7,23 @@ by a data-modifying CTE would silently skip a row that another transaction chang
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Any, Final, Literal
 from uuid import UUID
 
 from chassis.transaction import Transaction
 from services.loyalty import lots
-from services.loyalty.accounts import Account
+from services.loyalty.accounts import Account, of_account
 from services.loyalty.lots import Movement
 
-PROGRAMME = UUID(int=0)
+PROGRAMME: Final = UUID(int=0)
 """The account that points come from and return to; its balance is the sum of its entries."""
 
-POST = """
+POST: Final = """
 WITH posted AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::timestamptz[],
-                         $7::bigint[], $8::timestamptz[], $9::uuid[])
-        AS posted (id, type, account_id, points, receipt_id, occurred_at, balance_after, expires_at, reverses)
+                         $7::bigint[], $8::uuid[], $9::bigint[], $10::timestamptz[], $11::timestamptz[])
+        AS posted (id, type, account_id, points, receipt_id, occurred_at, balance_after, reverses, opens, activates_at,
+                   expires_at)
 ), written AS (
     INSERT INTO operations (id, type, account_id, points, receipt_id, reverses, occurred_at, entered_at)
     SELECT id, type, account_id, points, receipt_id, reverses, occurred_at, $12 FROM posted
@@ -32,16 +33,46 @@ WITH posted AS MATERIALIZED (
     UNION ALL
     SELECT $13, id, -points, NULL FROM posted
 ), opened AS (
-    INSERT INTO lots (account_id, operation_id, amount, remaining, expires_at)
-    SELECT account_id, id, points, points, expires_at FROM posted WHERE points > 0 AND reverses IS NULL
+    INSERT INTO lots (account_id, operation_id, amount, remaining, pending, activates_at, expires_at)
+    SELECT account_id, id, opens, opens, activates_at IS NOT NULL, activates_at, expires_at FROM posted WHERE opens > 0
 )
-UPDATE accounts SET balance = accounts.balance + change.points, spent_minor = accounts.spent_minor + change.spent_minor
-FROM unnest($10::uuid[], $11::bigint[], $14::bigint[]) AS change (account_id, points, spent_minor)
+UPDATE accounts SET balance = change.balance, pending = change.pending, held = change.held, debt = change.debt,
+                    spent_minor = change.spent_minor
+FROM unnest($14::uuid[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[])
+     AS change (account_id, balance, pending, held, debt, spent_minor)
 WHERE accounts.id = change.account_id
+"""
+WRITE_FIGURES: Final = """
+UPDATE accounts SET balance = change.balance, pending = change.pending, held = change.held, debt = change.debt,
+                    spent_minor = change.spent_minor
+FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
+     AS change (account_id, balance, pending, held, debt, spent_minor)
+WHERE accounts.id = change.account_id
+"""
+OWE: Final = """
+INSERT INTO debts (account_id, operation_id, points) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[])
 """
 
 
-OperationType = Literal["purchase", "return", "cancellation", "manual", "reversal", "expiry"]
+OperationType = Literal[
+    "purchase",
+    "order_payment",
+    "return",
+    "cancellation",
+    "refund",
+    "registration",
+    "birthday",
+    "referral",
+    "activity",
+    "promotion",
+    "gift",
+    "compensation",
+    "manual",
+    "expiry",
+    "merge",
+    "unmerge",
+    "reversal",
+]
 
 
 @dataclass(slots=True)
@@ -52,38 +83,55 @@ class Operation:
     type: OperationType
     account: Account
     points: int
-    spent_minor: int
-    """Money spent (negative: given back), for the customer's level."""
-    receipt_id: str | None
     occurred_at: datetime
+    receipt_id: str | None = None
+    spent_minor: int = 0
+    """Money spent (negative: given back), for the customer's level."""
+    opens: int = 0
+    """Of the points that it brings, those that make a lot of their own."""
+    activates_at: datetime | None = None
+    """From when the points of that lot can be spent; None: at once."""
     expires_at: datetime | None = None
+    """When the points of that lot burn; None: never."""
     reverses: UUID | None = None
     """The operation that it takes back, whole or in part."""
     movements: Sequence[Movement] = ()
-    """Of an operation that opens no lot: from which lots the points are taken, or to which they go back."""
+    """From which other lots the points are taken, or to which they go back."""
+    debt: int = 0
+    """By how much more is owed: what could be taken from no lot. What is opened pays debts first, see `enter`."""
     balance_after: int = 0
+    available_after: int = 0
 
 
 def enter(operations: Iterable[Operation]) -> None:
-    """Work the operations into their accounts, in order: each one's `balance_after` becomes known."""
+    """Work the operations into their accounts, in order: each one's `balance_after` and `available_after` become
+    known.
+
+    A lot that is opened on an account with a debt pays it at once.
+    """
     for operation in operations:
         account = operation.account
+        paid = min(operation.opens, account.debt)
+        if paid:
+            operation.debt -= paid
+            operation.movements = [*operation.movements, Movement(operation.id, -paid)]
+        if operation.activates_at is not None:
+            account.pending += operation.opens - paid
+        for movement in operation.movements:
+            account.held += movement.held
+            if movement.pending:
+                account.pending += movement.points
         account.balance += operation.points
+        account.debt += operation.debt
         account.spent_minor += operation.spent_minor
         operation.balance_after = account.balance
+        operation.available_after = account.available
 
 
 async def post(tx: Transaction, operations: Sequence[Operation]) -> None:
-    """Write entered operations with their entries, lots and movements of lots, and the new balances.
-
-    A lot moves at most once a call: PostgreSQL applies one change a row and statement.
-    """
+    """Write entered operations with their entries, lots and movements of lots, and their accounts' new figures."""
     if not operations:
         return
-    changes: dict[UUID, tuple[int, int]] = {}
-    for operation in operations:
-        points, spent_minor = changes.get(operation.account.id, (0, 0))
-        changes[operation.account.id] = (points + operation.points, spent_minor + operation.spent_minor)
     await tx.sql(
         POST,
         [operation.id for operation in operations],
@@ -93,12 +141,43 @@ async def post(tx: Transaction, operations: Sequence[Operation]) -> None:
         [operation.receipt_id for operation in operations],
         [operation.occurred_at for operation in operations],
         [operation.balance_after for operation in operations],
-        [operation.expires_at for operation in operations],
         [operation.reverses for operation in operations],
-        list(changes),
-        [points for points, _ in changes.values()],
+        [operation.opens for operation in operations],
+        [operation.activates_at for operation in operations],
+        [operation.expires_at for operation in operations],
         tx.now,
         PROGRAMME,
-        [spent_minor for _, spent_minor in changes.values()],
+        *_figures(operation.account for operation in operations),
     )
     await lots.move(tx, [(each.account.id, each.id, movement) for each in operations for movement in each.movements])
+    owing = [each for each in operations if each.debt]
+    if owing:
+        await tx.sql(OWE, [each.account.id for each in owing], [each.id for each in owing], [e.debt for e in owing])
+
+
+def of_operation(operation: Operation) -> dict[str, Any]:
+    """What every event of an operation names."""
+    return {
+        **of_account(operation.account),
+        "operation_id": operation.id,
+        "balance_after": operation.balance_after,
+        "available_after": operation.available_after,
+    }
+
+
+def _figures(accounts: Iterable[Account]) -> tuple[list[Any], ...]:
+    """The accounts' ids and their figures, each account once."""
+    changed = {account.id: account for account in accounts}
+    return (
+        list(changed),
+        [account.balance for account in changed.values()],
+        [account.pending for account in changed.values()],
+        [account.held for account in changed.values()],
+        [account.debt for account in changed.values()],
+        [account.spent_minor for account in changed.values()],
+    )
+
+
+async def write_figures(tx: Transaction, accounts: Iterable[Account]) -> None:
+    """The accounts' figures where no operation changed them: points held, let go, activated."""
+    await tx.sql(WRITE_FIGURES, *_figures(accounts))

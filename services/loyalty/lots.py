@@ -1,7 +1,7 @@
 """Lots: points that came in together. They are spent soonest-expiring first."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final, NamedTuple
 from uuid import UUID
@@ -9,35 +9,52 @@ from uuid import UUID
 from chassis.transaction import Transaction
 
 FILLED: Final = """
-SELECT operation_id, remaining, expires_at FROM lots WHERE account_id = $1 AND remaining > 0
+SELECT operation_id, remaining - held, expires_at, pending FROM lots WHERE account_id = $1 AND remaining > held
 ORDER BY expires_at NULLS LAST, operation_id
 """
-MOVED: Final = "SELECT lot, points FROM lot_movements WHERE account_id = $1 AND operation_id = $2 ORDER BY lot"
+MOVED: Final = """
+SELECT lot, points, lots.expires_at, lots.pending
+FROM lot_movements JOIN lots ON lots.account_id = lot_movements.account_id AND lots.operation_id = lot
+WHERE lot_movements.account_id = $1 AND lot_movements.operation_id = $2 AND lot <> $2
+ORDER BY lots.expires_at NULLS LAST, lot
+"""
 RECORD: Final = """
 INSERT INTO lot_movements (account_id, operation_id, lot, points)
 SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::uuid[], $4::bigint[])
 """
-MOVE: Final = """
-UPDATE lots SET remaining = remaining + moved.points
-FROM unnest($1::uuid[], $2::uuid[], $3::bigint[]) AS moved (account_id, lot, points)
+CHANGE: Final = """
+UPDATE lots SET remaining = remaining + moved.points, held = lots.held + moved.held
+FROM unnest($1::uuid[], $2::uuid[], $3::bigint[], $4::bigint[]) AS moved (account_id, lot, points, held)
 WHERE lots.account_id = moved.account_id AND lots.operation_id = moved.lot
+"""
+BRING: Final = """
+INSERT INTO lots (account_id, operation_id, amount, remaining, pending, activates_at, expires_at, came_from)
+SELECT $2, operation_id, amount, 0, pending, activates_at, expires_at, account_id
+FROM lots WHERE account_id = $1 AND operation_id = ANY ($3::uuid[])
+ON CONFLICT (account_id, operation_id) DO NOTHING
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Lot:
-    """A lot that has points left. `source` is the operation that brought them."""
+    """A lot that has points left which nobody holds. `source` is the operation that brought them."""
 
     source: UUID
-    remaining: int
+    free: int
     expires_at: datetime | None
+    pending: bool = False
 
 
 class Movement(NamedTuple):
-    """What an operation takes from a lot (negative) or gives back to it."""
+    """What an operation takes from a lot (negative) or gives back to it; of that, how much of it was held, as a change.
+
+    `pending`: whether the lot's points cannot be spent yet.
+    """
 
     lot: UUID
     points: int
+    pending: bool = False
+    held: int = 0
 
 
 async def filled(tx: Transaction, account_id: UUID) -> list[Lot]:
@@ -45,33 +62,106 @@ async def filled(tx: Transaction, account_id: UUID) -> list[Lot]:
     return [Lot(*row) for row in await tx.sql(FILLED, account_id)]
 
 
-async def movements_of(tx: Transaction, account_id: UUID, operation_id: UUID) -> list[Movement]:
-    """What an operation took from lots and gave back."""
-    return [Movement(*row) for row in await tx.sql(MOVED, account_id, operation_id)]
+class Moved(NamedTuple):
+    """What an operation did to a lot, and how that lot is now."""
+
+    lot: UUID
+    points: int
+    expires_at: datetime | None
+    pending: bool
+
+
+async def movements_of(tx: Transaction, account_id: UUID, operation_id: UUID) -> list[Moved]:
+    """What an operation took from other lots and gave back to them, soonest-expiring first."""
+    return [Moved(*row) for row in await tx.sql(MOVED, account_id, operation_id)]
+
+
+def spendable(lots: Iterable[Lot]) -> list[Lot]:
+    """Those that can be spent now."""
+    return [lot for lot in lots if not lot.pending]
 
 
 def take(lots: Sequence[Lot], points: int, *, first: UUID | None = None) -> list[Movement]:
     """Where so many points are taken: from the lot `first`, then as `lots` are ordered; fewer where there are fewer."""
     movements = []
     for lot in sorted(lots, key=lambda each: each.source != first):
-        taken = min(points, lot.remaining)
+        taken = min(points, lot.free)
         if taken > 0:
-            movements.append(Movement(lot.source, -taken))
+            movements.append(Movement(lot.source, -taken, lot.pending))
             points -= taken
     return movements
 
 
-def moved(movements: Sequence[Movement]) -> int:
+def together(movements: Iterable[Movement]) -> list[Movement]:
+    """One movement for each lot."""
+    sums: dict[UUID, Movement] = {}
+    for each in movements:
+        before = sums.get(each.lot)
+        sums[each.lot] = each if before is None else each._replace(points=before.points + each.points)
+    return list(sums.values())
+
+
+def without(lots: Iterable[Lot], taken: Iterable[Movement]) -> list[Lot]:
+    """What is left of the lots after these movements."""
+    by_lot = {each.lot: each.points for each in taken}
+    left = [replace(lot, free=lot.free + by_lot.get(lot.source, 0)) for lot in lots]
+    return [lot for lot in left if lot.free > 0]
+
+
+def back_to(taken: Sequence[Moved], before: int, points: int) -> list[Movement]:
+    """To which of the lots that an operation took from so many points go, `before` of them having gone back already.
+
+    The lots that live longest are filled first, so that any number of partial ways back in any order ends as a full
+    one does. `taken`: soonest-expiring first, what was taken being negative.
+    """
+    movements = []
+    for each in reversed(taken):
+        skipped = min(before, -each.points)
+        before -= skipped
+        given = min(points, -each.points - skipped)
+        points -= given
+        if given:
+            movements.append(Movement(each.lot, given, each.pending))
+    return movements
+
+
+def moved(movements: Iterable[Movement]) -> int:
     """By how many points the lots change together."""
     return sum(movement.points for movement in movements)
 
 
 async def move(tx: Transaction, movements: Sequence[tuple[UUID, UUID, Movement]]) -> None:
-    """Record and carry out movements of (account, operation); a lot moves at most once a call."""
+    """Record and carry out movements of (account, operation)."""
     if not movements:
         return
-    accounts = [account for account, _, _ in movements]
-    moved_lots = [movement.lot for _, _, movement in movements]
-    points = [movement.points for _, _, movement in movements]
-    await tx.sql(RECORD, accounts, [operation for _, operation, _ in movements], moved_lots, points)
-    await tx.sql(MOVE, accounts, moved_lots, points)
+    await tx.sql(
+        RECORD,
+        [account for account, _, _ in movements],
+        [operation for _, operation, _ in movements],
+        [movement.lot for _, _, movement in movements],
+        [movement.points for _, _, movement in movements],
+    )
+    await change(tx, [(account, each.lot, each.points, each.held) for account, _, each in movements])
+
+
+async def bring(tx: Transaction, from_account: UUID, to_account: UUID, moving: Sequence[UUID]) -> None:
+    """The account has lots like those of another one, with their dates, empty where they are new to it."""
+    await tx.sql(BRING, from_account, to_account, moving)
+
+
+async def change(tx: Transaction, changes: Iterable[tuple[UUID, UUID, int, int]]) -> None:
+    """Change what is left of lots (account, lot) and what of it is held, by (points, held).
+
+    Each lot once: PostgreSQL applies one change a row and statement.
+    """
+    sums: dict[tuple[UUID, UUID], tuple[int, int]] = {}
+    for account, lot, points, held in changes:
+        before_points, before_held = sums.get((account, lot), (0, 0))
+        sums[account, lot] = (before_points + points, before_held + held)
+    await tx.sql(
+        CHANGE,
+        [account for account, _ in sums],
+        [lot for _, lot in sums],
+        [points for points, _ in sums.values()],
+        [held for _, held in sums.values()],
+    )

@@ -1,4 +1,7 @@
-"""Returns and cancellations: exactly the points that those lines earned go back, from their own lots."""
+"""Returns and cancellations: exactly the points that those lines earned go back, from their own lots.
+
+What those lines were paid with in points comes back to the customer, to the lots that it came from.
+"""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
@@ -13,21 +16,21 @@ from chassis.ids import new_id
 from chassis.transaction import Transaction
 from contracts.loyalty import CategoryTotal, PointsReturned
 from contracts.purchases import PurchaseCancelled, PurchaseReturned
-from services.loyalty import ledger, lots
-from services.loyalty.accounts import Account, lock_account
+from services.loyalty import ledger, lots, refunds
+from services.loyalty.accounts import Account, lock_accounts
 from services.loyalty.balances import say_balances
-from services.loyalty.ledger import Operation
-from services.loyalty.lots import Movement, moved
-from services.loyalty.pricing import earned_by_returned, split
+from services.loyalty.ledger import Operation, of_operation
+from services.loyalty.lots import moved
+from services.loyalty.pricing import of_returned
 from services.loyalty.purchases import KnownPurchase, lock_purchase, set_state
 from services.loyalty.terms import terms_now
 
 BEFORE = "SELECT return_id, content_hash, lines FROM returns WHERE receipt_id = $1"
 OF_OTHER_RECEIPT = "SELECT 1 FROM returns WHERE return_id = $1 AND receipt_id <> $2"
 RECORD = """
-INSERT INTO returns (return_id, receipt_id, operation_id, returned_at, total_minor, points, written_off, content_hash,
-                     lines)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, convert_from($9, 'UTF8')::json)
+INSERT INTO returns (return_id, receipt_id, operation_id, returned_at, total_minor, points, written_off, refund_id,
+                     refunded, refund_burned, content_hash, lines)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, convert_from($12, 'UTF8')::json)
 """
 Money = Mapping[int, int]
 """Money given back by line_no."""
@@ -47,6 +50,10 @@ class TakingBack:
     """What a return does: the points that are to go back, and the state of the purchase after it."""
 
     points: int
+    """Earned by what comes back: the programme's."""
+    refund: int
+    """Paid with for what comes back: the customer's."""
+    refunded_before: int
     total_minor: int
     lines: Money
     state: Literal["partly_returned", "returned", "cancelled"]
@@ -78,7 +85,7 @@ def decide(purchase: KnownPurchase, event: PurchaseReturned | PurchaseCancelled,
     paid = {line.line_no: line.total_minor for line in purchase.lines}
     if isinstance(event, PurchaseCancelled):
         lines = {line_no: total - before.get(line_no, 0) for line_no, total in paid.items()}
-        return TakingBack(_points(purchase, before, lines), sum(lines.values()), lines, "cancelled")
+        return _taking(purchase, before, lines, sum(lines.values()), "cancelled")
     if purchase.state == "cancelled":
         raise Impossible("purchase_cancelled", "receipt_id: this purchase was cancelled, nothing is left to return")
     if event.currency != purchase.currency:
@@ -91,7 +98,7 @@ def decide(purchase: KnownPurchase, event: PurchaseReturned | PurchaseCancelled,
             raise Impossible("returned_too_much", f"lines: more money back for line {line_no} than was paid for it")
     is_whole = all(before.get(line_no, 0) + lines.get(line_no, 0) == total for line_no, total in paid.items())
     state: Literal["returned", "partly_returned"] = "returned" if is_whole else "partly_returned"
-    return TakingBack(_points(purchase, before, lines), event.total_minor, lines, state)
+    return _taking(purchase, before, lines, event.total_minor, state)
 
 
 def awaited_receipt(receipt_id: str) -> str:
@@ -104,17 +111,24 @@ def cancellation_id(receipt_id: str) -> str:
     return f"cancelled:{receipt_id}"
 
 
-def _points(purchase: KnownPurchase, before: Money, lines: Money) -> int:
-    """The points of what comes back now: of all that is back after it, less of all that was back before."""
-    earned = split(purchase.points, [line.total_minor for line in purchase.lines])
-    points = 0
-    for line, line_earned in zip(purchase.lines, earned, strict=True):
-        back = before.get(line.line_no, 0)
-        now_back = back + lines.get(line.line_no, 0)
+def _taking(
+    purchase: KnownPurchase,
+    before: Money,
+    lines: Money,
+    total_minor: int,
+    state: Literal["partly_returned", "returned", "cancelled"],
+) -> TakingBack:
+    """What comes back now: of all that is back after it, less of all that was back before."""
+    earned = earned_before = paid = paid_before = 0
+    for line in purchase.lines:
         if line.total_minor:
-            points += earned_by_returned(line_earned, line.total_minor, now_back)
-            points -= earned_by_returned(line_earned, line.total_minor, back)
-    return points
+            back = before.get(line.line_no, 0)
+            now_back = back + lines.get(line.line_no, 0)
+            earned += of_returned(line.points, line.total_minor, now_back)
+            earned_before += of_returned(line.points, line.total_minor, back)
+            paid += of_returned(line.points_paid, line.total_minor, now_back)
+            paid_before += of_returned(line.points_paid, line.total_minor, back)
+    return TakingBack(earned - earned_before, paid - paid_before, paid_before, total_minor, lines, state)
 
 
 def _is_repeated(return_id: str, content: int, before: Sequence[Any]) -> bool:
@@ -142,22 +156,15 @@ async def _post(
     return_id: str,
     content: int,
 ) -> None:
-    account, points_currency = await lock_account(tx, purchase.account_id)
-    movements = await _taken_from(tx, account, purchase, taking.points)
-    operation = Operation(
-        id=new_id(),
-        type="return" if isinstance(event, PurchaseReturned) else "cancellation",
-        account=account,
-        points=moved(movements),
-        spent_minor=0 if purchase.withheld else -taking.total_minor,
-        receipt_id=purchase.receipt_id,
-        occurred_at=_when(event),
-        reverses=purchase.operation_id,
-        movements=movements,
-    )
-    ledger.enter([operation])
-    await ledger.post(tx, [operation])
-    lines = orjson.dumps(list(taking.lines.items()))
+    payment = await refunds.payment_of(tx, purchase)
+    accounts = await lock_accounts(tx, [purchase.account_id, *([payment.account_id] if payment else [])])
+    account = accounts[purchase.account_id]
+    operation = await _taking_back(tx, event, purchase, taking, account)
+    refund = None
+    if payment is not None and taking.refund:
+        refund = await refunds.refund(
+            tx, payment, accounts[payment.account_id], taking.refund, taking.refunded_before, purchase, _when(event)
+        )
     await tx.sql(
         RECORD,
         return_id,
@@ -167,20 +174,52 @@ async def _post(
         taking.total_minor,
         -operation.points,
         taking.points + operation.points,
+        refund and refund.operation.id,
+        refund.operation.points if refund else 0,
+        refund.burned if refund else 0,
         content,
-        lines,
+        orjson.dumps(list(taking.lines.items())),
     )
     await set_state(tx, purchase.receipt_id, taking.state)
-    tx.say(_points_returned(event, purchase, taking, operation, points_currency), cause=event)
-    say_balances(tx, [account], points_currency)
+    tx.say(_points_returned(event, purchase, taking, operation), cause=event)
+    if refund is not None:
+        tx.say(refunds.points_refunded(refund, purchase, _return_receipt(event)), cause=event)
+    say_balances(tx, [account, *([refund.operation.account] if refund else [])])
 
 
-async def _taken_from(tx: Transaction, account: Account, purchase: KnownPurchase, points: int) -> list[Movement]:
+async def _taking_back(
+    tx: Transaction,
+    event: PurchaseReturned | PurchaseCancelled,
+    purchase: KnownPurchase,
+    taking: TakingBack,
+    account: Account,
+) -> Operation:
     """The points go back from the lot of the purchase; for what was spent of it already, the terms say what is done."""
-    filled = await lots.filled(tx, account.id) if points else []
-    if (await terms_now(tx)).returned_but_spent == "write_off":
+    way = (await terms_now(tx)).returned_but_spent
+    filled = await lots.filled(tx, account.id) if taking.points else []
+    if way == "write_off":
         filled = [lot for lot in filled if lot.source == purchase.operation_id]
-    return lots.take(filled, points, first=purchase.operation_id)
+    movements = lots.take(filled, taking.points, first=purchase.operation_id)
+    owed = taking.points + moved(movements) if way == "debt" else 0
+    operation = Operation(
+        id=new_id(),
+        type="return" if isinstance(event, PurchaseReturned) else "cancellation",
+        account=account,
+        points=moved(movements) - owed,
+        spent_minor=0 if purchase.withheld else -taking.total_minor,
+        receipt_id=purchase.receipt_id,
+        occurred_at=_when(event),
+        reverses=purchase.operation_id,
+        movements=movements,
+        debt=owed,
+    )
+    ledger.enter([operation])
+    await ledger.post(tx, [operation])
+    return operation
+
+
+def _return_receipt(event: PurchaseReturned | PurchaseCancelled) -> str:
+    return event.return_id if isinstance(event, PurchaseReturned) else event.receipt_id
 
 
 def _when(event: PurchaseReturned | PurchaseCancelled) -> datetime:
@@ -192,22 +231,18 @@ def _points_returned(
     purchase: KnownPurchase,
     taking: TakingBack,
     operation: Operation,
-    points_currency: str,
 ) -> PointsReturned:
     by_category: dict[str, int] = defaultdict(int)
     for line in purchase.lines:
         if line.category and taking.lines.get(line.line_no):
             by_category[line.category] += taking.lines[line.line_no]
     return PointsReturned(
-        operation_id=operation.id,
-        customer_id=operation.account.customer_id,
-        account_id=operation.account.id,
-        points_currency=points_currency,
-        balance_after=operation.balance_after,
+        **of_operation(operation),
         points=-operation.points,
         written_off=taking.points + operation.points,
         cause="return" if isinstance(event, PurchaseReturned) else "cancellation",
-        return_id=event.return_id if isinstance(event, PurchaseReturned) else event.receipt_id,
+        owed=operation.debt,
+        return_id=_return_receipt(event),
         receipt_id=purchase.receipt_id,
         store_id=event.store_id,
         returned_at=operation.occurred_at,

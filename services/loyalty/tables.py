@@ -1,11 +1,31 @@
 """Loyalty's tables. No foreign keys between the append-only ones: `reconciliation.py` proves what they would."""
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB, UUID
+from sqlalchemy.dialects.postgresql import JSON, UUID
 
 from chassis.tables import moment, service_metadata
 
 metadata = service_metadata()
+
+OPERATION_TYPES = (
+    "purchase",
+    "order_payment",
+    "return",
+    "cancellation",
+    "refund",
+    "registration",
+    "birthday",
+    "referral",
+    "activity",
+    "promotion",
+    "gift",
+    "compensation",
+    "manual",
+    "expiry",
+    "merge",
+    "unmerge",
+    "reversal",
+)
 
 terms = sa.Table(
     "terms",
@@ -14,16 +34,8 @@ terms = sa.Table(
     moment("in_force_from"),
     sa.Column("set_by", sa.Text, nullable=False),
     moment("set_at"),
-    sa.Column("points_currency", sa.Text, nullable=False),
-    sa.Column("point_worth_minor", sa.BigInteger, nullable=False),
-    sa.Column("currencies", ARRAY(sa.Text), nullable=False),
-    sa.Column("levels", JSONB, nullable=False),
-    sa.Column("lot_life_days", sa.Integer),
-    sa.Column("lots_age_while_frozen", sa.Boolean, nullable=False, server_default=sa.true()),
-    sa.Column("returned_but_spent", sa.Text, nullable=False, server_default="other_lots"),
-    sa.CheckConstraint("point_worth_minor > 0", name="worth"),
-    sa.CheckConstraint("returned_but_spent IN ('other_lots', 'write_off')", name="returned_but_spent"),
-    comment="What the programme promises, one row a change; a purchase is priced by the terms of its own time.",
+    sa.Column("rules", JSON, nullable=False),
+    comment="What the programme promises, one row a change; `rules` as in terms.py.",
 )
 
 accounts = sa.Table(
@@ -31,17 +43,68 @@ accounts = sa.Table(
     metadata,
     sa.Column("id", UUID(as_uuid=True), primary_key=True),
     sa.Column("customer_id", UUID(as_uuid=True), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
     sa.Column("points_currency", sa.Text, nullable=False),
     sa.Column("balance", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("pending", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("held", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("debt", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("spent_minor", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("bonus_coefficient", sa.Integer, nullable=False, server_default="10000"),
+    sa.Column("redemption_coefficient", sa.Integer, nullable=False, server_default="10000"),
     moment("opened_at"),
     moment("frozen_at", nullable=True),
     sa.Column("frozen_because", sa.Text),
     moment("freeze_changed_at", nullable=True),
-    sa.UniqueConstraint("customer_id", "points_currency"),
-    sa.CheckConstraint("balance >= 0", name="balance"),
+    sa.Column("merged_into", UUID(as_uuid=True)),
+    sa.UniqueConstraint("customer_id", "kind"),
+    sa.CheckConstraint("balance + debt >= 0 AND debt >= 0", name="balance"),
+    sa.CheckConstraint("pending >= 0 AND held >= 0 AND pending + held <= balance + debt", name="buckets"),
+    sa.CheckConstraint("bonus_coefficient >= 0 AND redemption_coefficient >= 0", name="coefficients"),
     sa.CheckConstraint("(frozen_at IS NULL) = (frozen_because IS NULL)", name="frozen"),
-    comment="One customer's points. `balance` is the sum of the entries; `spent_minor` decides the level.",
+    comment="A customer's points of one kind. `balance` is the sum of the entries, and of the lots less the debt.",
+)
+sa.Index("accounts_merged_into_idx", accounts.c.merged_into, postgresql_where=sa.text("merged_into IS NOT NULL"))
+
+coefficient_changes = sa.Table(
+    "coefficient_changes",
+    metadata,
+    sa.Column("id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("account_id", UUID(as_uuid=True), nullable=False),
+    moment("changed_at"),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("reason", sa.Text, nullable=False),
+    sa.Column("comment", sa.Text),
+    sa.Column("bonus_before", sa.Integer, nullable=False),
+    sa.Column("bonus_after", sa.Integer, nullable=False),
+    sa.Column("redemption_before", sa.Integer, nullable=False),
+    sa.Column("redemption_after", sa.Integer, nullable=False),
+    comment="Who changed a customer's own coefficients, and why.",
+)
+sa.Index("coefficient_changes_account_id_idx", coefficient_changes.c.account_id, coefficient_changes.c.id)
+
+members = sa.Table(
+    "members",
+    metadata,
+    sa.Column("customer_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("holder_id", UUID(as_uuid=True), nullable=False),
+    sa.Column("cause", sa.Text, nullable=False),
+    moment("since"),
+    sa.CheckConstraint("customer_id <> holder_id", name="holder"),
+    sa.CheckConstraint("cause IN ('family', 'merge')", name="cause"),
+    comment="Customers whose cards open another customer's accounts.",
+)
+sa.Index("members_holder_id_idx", members.c.holder_id)
+
+merges = sa.Table(
+    "merges",
+    metadata,
+    sa.Column("merged_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("customer_id", UUID(as_uuid=True), nullable=False),
+    moment("merged_at"),
+    moment("unmerged_at", nullable=True),
+    sa.Column("before", JSON, nullable=False),
+    comment="Customers that are part of another one, or were; `before` as in merging.py: what an unmerge restores.",
 )
 
 identifiers = sa.Table(
@@ -49,10 +112,13 @@ identifiers = sa.Table(
     metadata,
     sa.Column("identifier", sa.Text, primary_key=True),
     sa.Column("customer_id", UUID(as_uuid=True)),
+    sa.Column("holder_id", UUID(as_uuid=True)),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("usable", sa.Boolean, nullable=False, server_default=sa.true()),
     sa.CheckConstraint("kind IN ('card', 'phone', 'customer')", name="kind"),
-    comment="Which customer a card, a phone or a customer id of a purchase names; nobody's while one waits for it.",
+    sa.CheckConstraint("(customer_id IS NULL) = (holder_id IS NULL)", name="holder"),
+    comment="Whom a card, a phone or a customer id of a purchase names, and whose accounts it opens; nobody's while a "
+    "purchase waits for it.",
 )
 sa.Index("identifiers_customer_id_idx", identifiers.c.customer_id)
 
@@ -64,18 +130,61 @@ purchases = sa.Table(
     sa.Column("operation_id", UUID(as_uuid=True)),
     sa.Column("account_id", UUID(as_uuid=True)),
     sa.Column("customer_id", UUID(as_uuid=True)),
+    sa.Column("card_number", sa.Text),
     sa.Column("store_id", sa.Text),
     sa.Column("terminal_id", sa.Text),
+    moment("quoted_at", nullable=True),
     moment("completed_at", nullable=True),
     sa.Column("currency", sa.Text),
     sa.Column("total_minor", sa.BigInteger),
+    sa.Column("discount_minor", sa.BigInteger),
     sa.Column("points", sa.BigInteger),
     sa.Column("level", sa.Text),
     sa.Column("withheld", sa.Text),
+    sa.Column("payment_id", UUID(as_uuid=True)),
+    sa.Column("points_paid", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("paid_minor", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("content_hash", sa.BigInteger),
     sa.Column("lines", JSON),
-    sa.CheckConstraint("state IN ('awaited', 'completed', 'partly_returned', 'returned', 'cancelled')", name="state"),
-    comment="One row a receipt; 'awaited' where its return came first. `lines` as in purchases.py.",
+    sa.CheckConstraint(
+        "state IN ('awaited', 'quoted', 'held', 'completed', 'partly_returned', 'returned', 'cancelled', 'abandoned')",
+        name="state",
+    ),
+    comment="One row a receipt; 'awaited' where its return came first. `customer_id`: who bought. `lines` as in "
+    "purchases.py.",
+)
+sa.Index("purchases_quoted_at_idx", purchases.c.quoted_at, postgresql_where=sa.text("state = 'quoted'"))
+
+holds = sa.Table(
+    "holds",
+    metadata,
+    sa.Column("id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("receipt_id", sa.Text, nullable=False),
+    sa.Column("account_id", UUID(as_uuid=True), nullable=False),
+    sa.Column("kind", sa.Text, nullable=False),
+    sa.Column("points", sa.BigInteger, nullable=False),
+    sa.Column("worth_minor", sa.BigInteger, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    moment("held_at"),
+    moment("expires_at"),
+    moment("settled_at", nullable=True),
+    sa.CheckConstraint("points > 0", name="points"),
+    sa.CheckConstraint("state IN ('held', 'captured', 'released', 'timed_out')", name="state"),
+    sa.CheckConstraint("(state = 'held') = (settled_at IS NULL)", name="settled"),
+    comment="Points reserved for a receipt. The account's lock is the lock of its holds.",
+)
+sa.Index("holds_receipt_id_key", holds.c.receipt_id, unique=True, postgresql_where=sa.text("state = 'held'"))
+sa.Index("holds_expires_at_idx", holds.c.expires_at, postgresql_where=sa.text("state = 'held'"))
+sa.Index("holds_account_id_idx", holds.c.account_id, postgresql_where=sa.text("state = 'held'"))
+
+hold_lots = sa.Table(
+    "hold_lots",
+    metadata,
+    sa.Column("hold_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("lot", UUID(as_uuid=True), primary_key=True),
+    sa.Column("points", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("points > 0", name="points"),
+    comment="Of which lots a hold's points are.",
 )
 
 returns = sa.Table(
@@ -88,6 +197,9 @@ returns = sa.Table(
     sa.Column("total_minor", sa.BigInteger, nullable=False),
     sa.Column("points", sa.BigInteger, nullable=False),
     sa.Column("written_off", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("refund_id", UUID(as_uuid=True)),
+    sa.Column("refunded", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("refund_burned", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("content_hash", sa.BigInteger, nullable=False),
     sa.Column("lines", JSON, nullable=False),
     comment="What came back of a purchase, one row a return or cancellation.",
@@ -105,15 +217,10 @@ operations = sa.Table(
     sa.Column("reverses", UUID(as_uuid=True)),
     moment("occurred_at"),
     moment("entered_at"),
-    sa.CheckConstraint("type IN ('purchase', 'return', 'cancellation', 'manual', 'reversal', 'expiry')", name="type"),
+    sa.CheckConstraint(f"type IN {OPERATION_TYPES}", name="type"),
     comment="The ledger's operations, append-only; `points` as it changed the account.",
 )
-sa.Index(
-    "operations_reversal_key",
-    operations.c.reverses,
-    unique=True,
-    postgresql_where=sa.text("type = 'reversal'"),
-)
+sa.Index("operations_reverses_idx", operations.c.reverses, postgresql_where=sa.text("reverses IS NOT NULL"))
 
 operation_notes = sa.Table(
     "operation_notes",
@@ -142,11 +249,44 @@ lots = sa.Table(
     sa.Column("operation_id", UUID(as_uuid=True), primary_key=True),
     sa.Column("amount", sa.BigInteger, nullable=False),
     sa.Column("remaining", sa.BigInteger, nullable=False),
+    sa.Column("held", sa.BigInteger, nullable=False, server_default="0"),
+    sa.Column("pending", sa.Boolean, nullable=False, server_default=sa.false()),
+    moment("activates_at", nullable=True),
     moment("expires_at", nullable=True),
-    sa.CheckConstraint("remaining BETWEEN 0 AND amount", name="remaining"),
-    comment="Points that came in together and burn together; the operation is their source.",
+    sa.Column("came_from", UUID(as_uuid=True)),
+    sa.CheckConstraint("remaining BETWEEN held AND amount AND held >= 0", name="remaining"),
+    sa.CheckConstraint("NOT pending OR (held = 0 AND activates_at IS NOT NULL)", name="pending"),
+    comment="Points that came in together and burn together; the operation is their source. `came_from`: the account "
+    "from which a merge moved it; then all that is in it is told by its movements.",
 )
 sa.Index("lots_expires_at_idx", lots.c.expires_at, postgresql_where=sa.text("remaining > 0"))
+sa.Index("lots_activates_at_idx", lots.c.activates_at, postgresql_where=sa.text("pending"))
+
+debts = sa.Table(
+    "debts",
+    metadata,
+    sa.Column("account_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("operation_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("points", sa.BigInteger, nullable=False),
+    sa.CheckConstraint("points <> 0", name="points"),
+    comment="By how much an operation made more owed, or less (negative).",
+)
+
+notice_days = sa.Table(
+    "notice_days",
+    metadata,
+    sa.Column("day", sa.Date, primary_key=True),
+    moment("collected_at"),
+    comment="Days whose expiring points are told of, or about to be.",
+)
+
+notices = sa.Table(
+    "notices",
+    metadata,
+    sa.Column("day", sa.Date, primary_key=True),
+    sa.Column("account_id", UUID(as_uuid=True), primary_key=True),
+    comment="Accounts whose points burn on that day and are still to be told of.",
+)
 
 lot_movements = sa.Table(
     "lot_movements",

@@ -67,9 +67,9 @@ async def test_concurrent_batches_on_the_same_accounts_lose_no_update(kafka: Kaf
 async def test_without_the_lock_the_same_batches_break_the_laws(
     kafka: Kafka, postgres: Postgres, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    lock_free = accounts.FIND_AND_LOCK.replace("FOR UPDATE OF accounts", "")
-    assert lock_free != accounts.FIND_AND_LOCK
-    monkeypatch.setattr(accounts, "FIND_AND_LOCK", lock_free)
+    lock_free = accounts.LOCKED.replace("FOR UPDATE OF accounts", "")
+    assert lock_free != accounts.LOCKED
+    monkeypatch.setattr(accounts, "LOCKED", lock_free)
     async with House.built(service, kafka, postgres) as house:
         assert await laws_broken(house) > 0
 

@@ -19,7 +19,12 @@ from tests.infra import Kafka, Postgres
 
 pytestmark = pytest.mark.timeout(180)
 Poison = Callable[[Chain], Word]
-ADD_CURRENCY = "UPDATE terms SET currencies = currencies || $1::text"
+ADD_CURRENCY = """
+INSERT INTO terms (id, in_force_from, set_by, set_at, rules)
+SELECT gen_random_uuid(), in_force_from, 'operator:anna', now(),
+       jsonb_set(rules::jsonb, '{currencies}', rules::jsonb -> 'currencies' || to_jsonb($1::text))
+FROM terms ORDER BY in_force_from DESC, id DESC LIMIT 1
+"""
 
 
 def good(chain: Chain, **fields: Any) -> Publication:

@@ -13,7 +13,7 @@ from chassis.envelope import Heard
 from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
 from services.loyalty import reconciliation
 from services.loyalty.__main__ import service
-from services.loyalty.pricing import earned_by_returned, split
+from services.loyalty.pricing import of_returned, split
 from tests.faults.chain import Chain
 from tests.faults.invariants import assert_all_is_well
 from tests.faults.test_unknown_cards import delivery, heard
@@ -55,7 +55,7 @@ class PlainTill:
             by_line = {line.line_no: line.total_minor for line in record.lines}
             back = [by_line.get(line.line_no, 0) for line in purchase.lines]
         earned = zip(split(points, totals), totals, back, strict=True)
-        self._enter(customer, -sum(earned_by_returned(*each) for each in earned if each[1]), -sum(back))
+        self._enter(customer, -sum(of_returned(*each) for each in earned if each[1]), -sum(back))
 
     def _enter(self, customer: object, points: int, spent_minor: int) -> None:
         self.balance[customer] += points  # type: ignore[index]

@@ -184,7 +184,7 @@ async def test_who_is_blocked_gets_no_gift_but_can_be_taken_from(loyalty: Loyalt
 async def test_a_return_of_what_earned_points_that_are_spent_goes_by_the_terms(
     loyalty: Loyalty, api: httpx.AsyncClient, rule: str, taken: int, written_off: int
 ) -> None:
-    await loyalty.rows("UPDATE terms SET returned_but_spent = :rule", rule=rule)
+    await loyalty.set_terms(returned_but_spent=rule)
     number = card()
     customer_id = await loyalty.knows(number)
     bought = purchase(number, 100_000)
@@ -199,7 +199,6 @@ async def test_a_return_of_what_earned_points_that_are_spent_goes_by_the_terms(
     (shown,) = (await api.get(f"/purchases/{bought.receipt_id}")).json()["returns"]
     assert (shown["points"], shown["written_off"]) == (taken, written_off)
     assert await loyalty.differences() == []
-    await loyalty.rows("UPDATE terms SET returned_but_spent = 'other_lots'")
 
 
 async def test_a_return_takes_from_the_lot_of_its_purchase_though_another_one_burns_sooner(

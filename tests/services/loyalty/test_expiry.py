@@ -10,7 +10,7 @@ from chassis.jobs import Job, run_job
 from contracts.customers import CustomerBlocked, CustomerUnblocked
 from contracts.loyalty import Balance, PointsExpired
 from services.loyalty import expiry
-from services.loyalty.accounts import lock_account
+from services.loyalty.accounts import lock_accounts
 from services.loyalty.expiry import expire_due_lots
 from tests.harness import until, waiters
 from tests.services.loyalty.world import NOW, Loyalty, adjust, card, purchase
@@ -87,7 +87,7 @@ async def test_instances_at_once_beside_tills_burn_each_lot_once(
 
 
 async def test_frozen_points_that_do_not_age_are_left_and_live_longer(loyalty: Loyalty) -> None:
-    await loyalty.rows("UPDATE terms SET lots_age_while_frozen = false")
+    await loyalty.set_terms(lots_age_while_frozen=False)
     number = card()
     customer_id = await loyalty.knows(number)
     await loyalty.hear(purchase(number, 100_000, completed_at=ENDED))
@@ -98,7 +98,6 @@ async def test_frozen_points_that_do_not_age_are_left_and_live_longer(loyalty: L
     await loyalty.hear(CustomerUnblocked(customer_id=customer_id, unblocked_at=NOW))
     await expire(loyalty)
     assert await loyalty.balance(customer_id) == 50
-    await loyalty.rows("UPDATE terms SET lots_age_while_frozen = true")
 
 
 async def test_frozen_points_that_age_burn_at_their_time(loyalty: Loyalty) -> None:
@@ -125,10 +124,10 @@ async def test_accounts_are_locked_in_the_order_in_which_tills_lock_them(loyalty
     await loyalty.hear(*(purchase(number, 20_000, completed_at=ENDED) for number in cards))
     low, high = await loyalty.rows("SELECT id FROM accounts ORDER BY id")
     async with loyalty.database.transaction() as tx:
-        await lock_account(tx, low.id)
+        await lock_accounts(tx, [low.id])
         expiring = asyncio.create_task(expire(loyalty))
         await until(lambda: waiters(loyalty.database), what="the job waits for the first account")
-        await lock_account(tx, high.id)
+        await lock_accounts(tx, [high.id])
     await expiring
 
     assert [each.points for each in await loyalty.said(PointsExpired)] == [10, 10]
@@ -138,7 +137,7 @@ async def test_frozen_points_that_do_not_age_hold_up_nobody_elses(
     loyalty: Loyalty, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(expiry, "PIECE_LOTS", 2)
-    await loyalty.rows("UPDATE terms SET lots_age_while_frozen = false")
+    await loyalty.set_terms(lots_age_while_frozen=False)
     cards = [card() for _ in range(4)]
     customers = [await loyalty.knows(number) for number in cards]
     ended = [ENDED - days * DAY for days in (4, 3, 2, 1)]
@@ -149,4 +148,3 @@ async def test_frozen_points_that_do_not_age_hold_up_nobody_elses(
         await expire(loyalty)
 
     assert [await loyalty.balance(customer_id) for customer_id in customers] == [10, 10, 10, 0]
-    await loyalty.rows("UPDATE terms SET lots_age_while_frozen = true")

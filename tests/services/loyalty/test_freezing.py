@@ -109,7 +109,7 @@ async def test_an_old_block_that_is_heard_again_changes_nothing(loyalty: Loyalty
 async def test_the_terms_say_whether_points_age_while_they_are_frozen(
     loyalty: Loyalty, age: bool, prolonged: timedelta
 ) -> None:
-    await loyalty.rows("UPDATE terms SET lots_age_while_frozen = :age", age=age)
+    await loyalty.set_terms(lots_age_while_frozen=age)
     number = card()
     customer_id = await loyalty.knows(number)
     await loyalty.hear(purchase(number, 100_000), purchase(number, 100_000, completed_at=NOW - 400 * DAY))
@@ -122,7 +122,6 @@ async def test_the_terms_say_whether_points_age_while_they_are_frozen(
     assert living_after.expires_at == living.expires_at + prolonged
     (unfrozen,) = await loyalty.said(AccountUnfrozen)
     assert unfrozen.lots_prolonged_s == prolonged.total_seconds()
-    await loyalty.rows("UPDATE terms SET lots_age_while_frozen = true")
 
 
 async def test_a_purchase_that_is_being_credited_waits_for_the_block(loyalty: Loyalty) -> None:

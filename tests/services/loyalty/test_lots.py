@@ -24,8 +24,8 @@ def some_lots(draw: st.DrawFn) -> list[Lot]:
 def test_points_are_taken_from_the_soonest_expiring_and_never_more_than_there_are(lots: list[Lot], points: int) -> None:
     taken = {movement.lot: -movement.points for movement in take(lots, points)}
 
-    assert sum(taken.values()) == min(points, sum(lot.remaining for lot in lots))
-    left = [lot.remaining - taken.get(lot.source, 0) for lot in lots]
+    assert sum(taken.values()) == min(points, sum(lot.free for lot in lots))
+    left = [lot.free - taken.get(lot.source, 0) for lot in lots]
     assert min(left, default=0) >= 0
     touched = [place for place, lot in enumerate(lots) if lot.source in taken]
     assert touched == list(range(len(touched)))
@@ -39,5 +39,5 @@ def test_the_lot_that_is_named_is_emptied_first(lots: list[Lot], points: int, da
     own = data.draw(st.sampled_from(lots))
     movements = take(lots, points, first=own.source)
     of_own = -moved([movement for movement in movements if movement.lot == own.source])
-    assert of_own == min(points, own.remaining)
-    assert -moved(movements) == min(points, sum(lot.remaining for lot in lots))
+    assert of_own == min(points, own.free)
+    assert -moved(movements) == min(points, sum(lot.free for lot in lots))

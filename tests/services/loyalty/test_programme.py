@@ -16,6 +16,18 @@ LEVELS = [
     {"code": "gold", "spent_minor_from": 10_000, "rate_basis_points": 2000},
 ]
 
+POINTS = {"code": "points", "name_ru": "баллы", "name_en": "points", "worth_minor": 100}
+MAIN = {"code": "main", "name_ru": "Основной", "name_en": "Main", "points_currency": "points"}
+FUEL = {
+    "code": "fuel",
+    "name_ru": "Топливный",
+    "name_en": "Fuel",
+    "points_currency": "points",
+    "establishment": "stations",
+    "earns": True,
+}
+STATIONS = {"code": "stations", "name_ru": "АЗС", "name_en": "Stations", "stores": ["500", "501"]}
+
 
 @pytest.fixture(autouse=True)
 async def only_the_first_terms(loyalty: Loyalty) -> None:
@@ -74,7 +86,19 @@ async def test_a_rule_that_is_planned_does_not_hold_yet(loyalty: Loyalty, api: h
     ("form", "field"),
     [
         ({"in_force_from": (NOW - timedelta(seconds=1)).isoformat(), "lot_life_days": 1}, "in_force_from"),
-        ({"point_worth_minor": 0}, "point_worth_minor"),
+        ({"points_currencies": [{**POINTS, "worth_minor": 0}]}, "points_currencies[0].worth_minor"),
+        ({"points_currencies": [{**POINTS, "scale": 2}]}, "points_currencies"),
+        ({"points_currencies": [{**POINTS, "code": "stars"}]}, "points_currencies"),
+        ({"points_currencies": [POINTS, POINTS]}, "points_currencies"),
+        ({"account_kinds": [FUEL]}, "account_kinds"),
+        ({"account_kinds": [MAIN, FUEL]}, "account_kinds"),
+        ({"account_kinds": [MAIN, FUEL], "establishments": [STATIONS, STATIONS]}, "establishments"),
+        ({"establishments": [STATIONS, {**STATIONS, "code": "other"}]}, "establishments"),
+        ({"account_kinds": [{**MAIN, "points_currency": "stars"}]}, "account_kinds"),
+        ({"account_kinds": [MAIN, {**FUEL, "establishment": None}]}, "account_kinds"),
+        ({"account_kinds": [MAIN, FUEL, {**FUEL, "code": "fuel_2"}], "establishments": [STATIONS]}, "account_kinds"),
+        ({"time_zone": "Mars/Olympus"}, "time_zone"),
+        ({"lot_life_days": None, "lots_live_on_with_activity": True}, "lots_live_on_with_activity"),
         ({"currencies": []}, "currencies"),
         ({"currencies": ["rub"]}, "currencies[0]"),
         ({"levels": LEVELS[1:]}, "levels"),
@@ -107,8 +131,8 @@ async def test_terms_before_those_that_are_planned_are_refused(loyalty: Loyalty,
 
 async def test_changes_at_once_lose_none_of_each_other(loyalty: Loyalty, api: httpx.AsyncClient) -> None:
     answers = await asyncio.gather(
-        change(api, lot_life_days=10), change(api, point_worth_minor=50), change(api, returned_but_spent="write_off")
+        change(api, lot_life_days=10), change(api, rounding="up"), change(api, returned_but_spent="write_off")
     )
     assert [answer.status_code for answer in answers] == [201] * 3
     newest = (await api.get("/terms")).json()[0]
-    assert (newest["lot_life_days"], newest["point_worth_minor"], newest["returned_but_spent"]) == (10, 50, "write_off")
+    assert (newest["lot_life_days"], newest["rounding"], newest["returned_but_spent"]) == (10, "up", "write_off")

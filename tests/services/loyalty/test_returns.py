@@ -96,13 +96,15 @@ def test_any_partial_returns_in_any_order_equal_one_full_return(data: st.DataObj
     known = _known(bought.receipt_id, totals, points)
     pieces = data.draw(st.permutations([piece for line in _pieces(data, totals) for piece in line]))
     before: dict[int, int] = {}
-    taken = 0
+    taken = refunded = 0
     for line_no, money in pieces:
         step = decide(known, came_back(bought, {line_no: money}), before)
         assert step.points >= 0
+        assert step.refunded_before == refunded
         taken += step.points
+        refunded += step.refund
         before[line_no] = before.get(line_no, 0) + money
-    assert taken == points
+    assert (taken, refunded) == (points, points)
     assert step.state == "returned"
 
 
@@ -117,6 +119,12 @@ def _pieces(data: st.DataObject, totals: list[int]) -> list[list[tuple[int, int]
 
 def _known(receipt_id: str, totals: list[int], points: int) -> KnownPurchase:
     some = new_id()
-    lines = tuple(Line(line_no, "p", None, "1", total) for line_no, total in enumerate(totals, 1))
-    assert sum(split(points, totals)) == points
-    return KnownPurchase(receipt_id, "completed", some, some, some, "367", "RUB", sum(totals), points, None, lines)
+    earned = split(points, totals)
+    assert sum(earned) == points
+    lines = tuple(
+        Line(line_no, "p", None, "1", total, of_line, 0, of_line)
+        for line_no, (total, of_line) in enumerate(zip(totals, earned, strict=True), 1)
+    )
+    return KnownPurchase(
+        receipt_id, "completed", some, some, some, "367", "RUB", sum(totals), points, None, some, lines
+    )

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import httpx
+import orjson
 import sqlalchemy as sa
 
 from chassis.database import Database
@@ -64,6 +65,16 @@ class Loyalty:
     async def differences(self) -> list[Difference]:
         async with self.database.reading() as tx:
             return await reconciliation.differences(tx)
+
+    async def set_terms(self, **terms: Any) -> None:
+        """From the beginning of time the terms are these besides the first ones."""
+        (newest,) = await self.rows("SELECT rules FROM terms ORDER BY in_force_from DESC, id DESC LIMIT 1")
+        await self.rows(
+            "INSERT INTO terms (id, in_force_from, set_by, set_at, rules) "
+            "VALUES (:id, '2000-01-02T00:00:00Z', 'test', now(), CAST(:rules AS json))",
+            id=new_id(),
+            rules=orjson.dumps(newest.rules | terms).decode(),
+        )
 
     async def rows(self, statement: str, **values: object) -> Sequence[sa.Row[Any]]:
         async with self.database.engine.begin() as connection:

@@ -1,0 +1,121 @@
+"""Capturing: a completed purchase takes the points that were held for it."""
+
+from collections.abc import Mapping, Sequence
+from uuid import UUID
+
+from chassis.ids import new_id
+from chassis.transaction import Transaction
+from contracts.loyalty import PointsRedeemed
+from contracts.purchases import PurchaseCompleted
+from services.loyalty import holds, ledger, lots
+from services.loyalty.accounts import Account, Opened
+from services.loyalty.holds import Hold
+from services.loyalty.ledger import Operation, of_operation
+from services.loyalty.lots import Lot, Movement, moved
+from services.loyalty.paying import paid_by_line
+from services.loyalty.purchases import Payment, Seen
+from services.loyalty.terms import Terms, terms_at
+
+UNKNOWN_HOLD = "hold_id: no points were held for this receipt under this id; send the purchase with its own hold_id"
+
+
+async def settle_holds(
+    tx: Transaction,
+    purchases: Sequence[PurchaseCompleted],
+    opened: Mapping[str, Opened],
+    seen: Mapping[str, Seen],
+    terms: Sequence[Terms],
+) -> dict[str, Payment]:
+    """Take what was held for these purchases, by receipt; what was held for them and is not taken is given back.
+
+    A hold that has timed out takes what is still available, and its event tells how much was missing. The operations
+    are entered, not posted. A purchase that names a hold of another receipt is refused.
+    """
+    named = [purchase for purchase in purchases if purchase.hold_id is not None]
+    held = [each.receipt_id for each in purchases if each.receipt_id in seen and seen[each.receipt_id].state == "held"]
+    if not named and not held:
+        return {}
+    by_id = await holds.read(tx, [each.hold_id for each in named if each.hold_id is not None])
+    taken = {each.receipt_id: each.hold_id for each in named}
+    await _let_go(tx, held, {each.receipt_id: opened[each.key] for each in purchases}, taken)
+    captures = []
+    for purchase in named:
+        hold = by_id.get(purchase.hold_id) if purchase.hold_id else None
+        if hold is None or hold.receipt_id != purchase.receipt_id:
+            tx.refuse(purchase, "unknown_hold", UNKNOWN_HOLD)
+        else:
+            captures.append((purchase, hold, opened[purchase.key].holder.accounts.get(hold.kind)))
+    return await _capture(tx, captures, terms)
+
+
+async def _let_go(
+    tx: Transaction, receipts: Sequence[str], opened: Mapping[str, Opened], taken: Mapping[str, UUID | None]
+) -> None:
+    going = []
+    for hold in await holds.standing_for(tx, receipts):
+        account = opened[hold.receipt_id].holder.accounts.get(hold.kind)
+        if hold.id != taken.get(hold.receipt_id) and account is not None and account.id == hold.account_id:
+            going.append((hold, account))
+    await holds.let_go(tx, going, "not_captured")
+
+
+async def _capture(
+    tx: Transaction, captures: Sequence[tuple[PurchaseCompleted, Hold, Account | None]], terms: Sequence[Terms]
+) -> dict[str, Payment]:
+    movements = await holds.lots_of(tx, [hold for _, hold, _ in captures])
+    left: dict[UUID, list[Lot]] = {}
+    payments = {}
+    for purchase, hold, account in captures:
+        taking = movements.get(hold.id, []) if hold.state == "held" else await _late(tx, hold, account, left)
+        operation = None
+        if account is not None and taking:
+            operation = _payment(purchase, account, taking)
+            ledger.enter([operation])
+        by_line = paid_by_line(hold.worth_minor, purchase.lines, terms_at(terms, purchase.completed_at))
+        payments[purchase.receipt_id] = Payment(hold.id, hold.points, sum(by_line), by_line, operation)
+    await holds.settle(tx, {hold.id: "captured" for _, hold, _ in captures})
+    return payments
+
+
+async def _late(tx: Transaction, hold: Hold, account: Account | None, left: dict[UUID, list[Lot]]) -> list[Movement]:
+    """What can still be taken for a hold that stands no more. `left` runs along: the batch may have several."""
+    if account is None:
+        return []
+    if account.id not in left:
+        left[account.id] = lots.spendable(await lots.filled(tx, account.id))
+    taking = lots.take(left[account.id], min(hold.points, account.available))
+    left[account.id] = lots.without(left[account.id], taking)
+    return taking
+
+
+def _payment(purchase: PurchaseCompleted, account: Account, taking: Sequence[Movement]) -> Operation:
+    return Operation(
+        id=new_id(),
+        type="order_payment",
+        account=account,
+        points=moved(taking),
+        occurred_at=purchase.completed_at,
+        receipt_id=purchase.receipt_id,
+        movements=taking,
+    )
+
+
+def tell_redeemed(tx: Transaction, purchase: PurchaseCompleted, payment: Payment) -> None:
+    """Say what a purchase was paid with; nothing where no point was left to be taken."""
+    if payment.operation is None:
+        return
+    tx.say(
+        PointsRedeemed(
+            **of_operation(payment.operation),
+            points=payment.points,
+            receipt_id=purchase.receipt_id,
+            store_id=purchase.store_id,
+            terminal_id=purchase.terminal_id,
+            hold_id=payment.hold_id,
+            paid_minor=payment.paid_minor,
+            currency=purchase.currency,
+            missing=payment.held - payment.points,
+            redeemed_at=purchase.completed_at,
+        ),
+        cause=purchase,
+    )

@@ -1,0 +1,170 @@
+"""Holds: points reserved for a purchase until it is completed, let go, or the hold times out.
+
+A hold names the lots that its points are of, so that they neither burn nor are spent elsewhere meanwhile. The lock of
+its account is the lock of the hold.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final, Literal
+from uuid import UUID
+
+from prometheus_client import Counter
+
+from chassis.ids import new_id
+from chassis.transaction import Transaction
+from contracts.loyalty import HoldReleased, PointsHeld
+from services.loyalty import ledger, lots, quotes
+from services.loyalty.accounts import Account, lock_accounts, of_account
+from services.loyalty.balances import say_balances
+from services.loyalty.lots import Movement
+
+HoldState = Literal["held", "captured", "released", "timed_out"]
+Cause = Literal["released", "timed_out", "not_captured", "accounts_changed"]
+PIECE_HOLDS: Final = 500
+COLUMNS: Final = "id, receipt_id, account_id, kind, points, worth_minor, state, expires_at"
+READ: Final = f"SELECT {COLUMNS} FROM holds WHERE id = ANY ($1::uuid[])"  # noqa: S608 (a constant)
+OF_RECEIPTS: Final = f"""
+SELECT {COLUMNS} FROM holds WHERE receipt_id = ANY ($1::text[]) AND state = 'held'
+"""  # noqa: S608 (a constant)
+OF_ACCOUNTS: Final = f"""
+SELECT {COLUMNS} FROM holds WHERE account_id = ANY ($1::uuid[]) AND state = 'held' ORDER BY id
+"""  # noqa: S608 (a constant)
+DUE: Final = """
+SELECT id, account_id, $1 - expires_at FROM holds WHERE state = 'held' AND expires_at <= $1 ORDER BY expires_at LIMIT $2
+"""
+LOTS: Final = "SELECT hold_id, lot, points FROM hold_lots WHERE hold_id = ANY ($1::uuid[]) ORDER BY hold_id, lot"
+PLACE: Final = f"""
+INSERT INTO holds ({COLUMNS}, held_at) VALUES ($1, $2, $3, $4, $5, $6, 'held', $7, $8)
+"""  # noqa: S608 (a constant)
+PLACE_LOTS: Final = "INSERT INTO hold_lots (hold_id, lot, points) SELECT $1, * FROM unnest($2::uuid[], $3::bigint[])"
+SETTLE: Final = """
+UPDATE holds SET state = settled.state, settled_at = $3 FROM unnest($1::uuid[], $2::text[]) AS settled (id, state)
+WHERE holds.id = settled.id
+"""
+
+timed_out = Counter("kopilka_holds_timed_out_total", "Holds of points that no till captured or released in time.")
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Points that are reserved for a receipt, or were."""
+
+    id: UUID
+    receipt_id: str
+    account_id: UUID
+    kind: str
+    points: int
+    worth_minor: int
+    state: HoldState
+    expires_at: datetime
+
+
+async def place(
+    tx: Transaction, account: Account, quoted: "quotes.Quoted", points: int, worth_minor: int, life_s: int
+) -> Hold:
+    """Reserve available points of the locked account for a quoted receipt, soonest-expiring first."""
+    taken = lots.take(lots.spendable(await lots.filled(tx, account.id)), points)
+    hold = Hold(
+        new_id(),
+        quoted.receipt_id,
+        account.id,
+        account.kind,
+        points,
+        worth_minor,
+        "held",
+        tx.now + timedelta(seconds=life_s),
+    )
+    await tx.sql(
+        PLACE, hold.id, hold.receipt_id, hold.account_id, hold.kind, points, worth_minor, hold.expires_at, tx.now
+    )
+    await tx.sql(PLACE_LOTS, hold.id, [each.lot for each in taken], [-each.points for each in taken])
+    await lots.change(tx, [(account.id, each.lot, 0, -each.points) for each in taken])
+    account.held += points
+    await ledger.write_figures(tx, [account])
+    tx.say(
+        PointsHeld(
+            **of_account(account),
+            hold_id=hold.id,
+            receipt_id=hold.receipt_id,
+            store_id=quoted.store_id,
+            terminal_id=quoted.terminal_id,
+            points=points,
+            worth_minor=worth_minor,
+            currency=quoted.currency,
+            held_at=tx.now,
+            expires_at=hold.expires_at,
+            available_after=account.available,
+        )
+    )
+    say_balances(tx, [account])
+    return hold
+
+
+async def read(tx: Transaction, hold_ids: Sequence[UUID]) -> dict[UUID, Hold]:
+    """Holds by id, in whatever state."""
+    return {row.id: Hold(*row) for row in await tx.sql(READ, hold_ids)}
+
+
+async def standing_for(tx: Transaction, receipt_ids: Sequence[str]) -> list[Hold]:
+    """The points that are held for these receipts now."""
+    return [Hold(*row) for row in await tx.sql(OF_RECEIPTS, receipt_ids)]
+
+
+async def standing_on(tx: Transaction, account_ids: Sequence[UUID]) -> list[Hold]:
+    """The points of these accounts that are held now."""
+    return [Hold(*row) for row in await tx.sql(OF_ACCOUNTS, account_ids)]
+
+
+async def lots_of(tx: Transaction, holds: Iterable[Hold]) -> dict[UUID, list[Movement]]:
+    """By hold, what taking its points moves."""
+    movements: dict[UUID, list[Movement]] = {}
+    for hold_id, lot, points in await tx.sql(LOTS, [hold.id for hold in holds]):
+        movements.setdefault(hold_id, []).append(Movement(lot, -points, held=-points))
+    return movements
+
+
+async def settle(tx: Transaction, states: dict[UUID, HoldState]) -> None:
+    """Write what became of holds."""
+    await tx.sql(SETTLE, list(states), list(states.values()), tx.now)
+
+
+async def let_go(tx: Transaction, holds: Sequence[tuple[Hold, Account]], because: Cause) -> None:
+    """Give the points of holds that stand back to their locked accounts."""
+    if not holds:
+        return
+    of = await lots_of(tx, [hold for hold, _ in holds])
+    await lots.change(
+        tx, [(account.id, each.lot, 0, each.held) for hold, account in holds for each in of.get(hold.id, ())]
+    )
+    for hold, account in holds:
+        account.held -= hold.points
+        tx.say(
+            HoldReleased(
+                **of_account(account),
+                hold_id=hold.id,
+                receipt_id=hold.receipt_id,
+                points=hold.points,
+                because=because,
+                released_at=tx.now,
+                available_after=account.available,
+            )
+        )
+    await ledger.write_figures(tx, [account for _, account in holds])
+    await settle(tx, {hold.id: "timed_out" if because == "timed_out" else "released" for hold, _ in holds})
+
+
+async def release_timed_out(tx: Transaction) -> bool:
+    """Give back what no till captured or released in time; its purchase is abandoned. True where more may be due."""
+    due = await tx.sql(DUE, tx.now, PIECE_HOLDS)
+    if not due:
+        return False
+    accounts = await lock_accounts(tx, list({row.account_id for row in due}))
+    standing = [hold for hold in (await read(tx, [row.id for row in due])).values() if hold.state == "held"]
+    going = [(hold, accounts[hold.account_id]) for hold in standing]
+    await let_go(tx, going, "timed_out")
+    await quotes.abandon(tx, [hold.receipt_id for hold in standing])
+    say_balances(tx, [account for _, account in going])
+    timed_out.inc(len(going))
+    return len(due) == PIECE_HOLDS

@@ -1,0 +1,138 @@
+"""What a till does before a purchase is completed: ask for a quote, have points held, let them go."""
+
+from uuid import UUID
+
+from chassis.problems import Problem
+from chassis.transaction import Transaction
+from services.loyalty import holds, quotes
+from services.loyalty.accounts import (
+    Account,
+    Opened,
+    account_of_kind,
+    find_known,
+    lock_holder_of,
+    look_up,
+)
+from services.loyalty.balances import say_balances
+from services.loyalty.holds import Hold
+from services.loyalty.paying import payable_minor, worth_minor
+from services.loyalty.quotes import Basket, Quote, Quoted, gone_on
+from services.loyalty.terms import MAIN, Terms, terms_now
+
+
+async def quote(tx: Transaction, basket: Basket, identifier: str) -> Quote:
+    """What the basket would earn and how much of it can be paid with points.
+
+    Raises `Problem` 404 alike for a card that nobody has and one that is blocked, 422 for money that the programme does
+    not take, 409 where the receipt has gone on from its quote.
+    """
+    terms = await terms_now(tx)
+    if basket.currency not in terms.currencies:
+        raise Problem(422, "unknown_currency", "The programme does not take this money.", field="currency")
+    opened = (await look_up(tx, identifier)).opened.get(identifier)
+    if opened is None:
+        raise no_card()
+    earning = await account_of_kind(tx, opened.holder, terms.earning_kind(basket.store_id), terms)
+    quoted = quotes.price_quote(basket, opened, earning, terms)
+    await quotes.keep(tx, basket, opened.buyer_id, quoted)
+    return quoted
+
+
+async def reserve(
+    tx: Transaction, receipt_id: str, terminal_id: str, points: int, kind: str = MAIN
+) -> tuple[Hold, Account]:
+    """Hold points for a quoted receipt of this till, from the account of that kind.
+
+    Raises `Problem` 404 where the till has quoted no such receipt or the customer has no such account, 409 where the
+    purchase has gone on, the card or the customer is blocked, or there are too few points, 422 where more is asked
+    than can be paid, or not by the minimum and the step.
+    """
+    terms = await terms_now(tx)
+    quoted = await _quoted(tx, receipt_id, terminal_id)
+    opened = await _locked(tx, quoted)
+    account = opened.holder.accounts.get(kind)
+    meant = terms.kind(kind)
+    if account is None or meant is None or not terms.opens_in(meant, quoted.store_id):
+        raise Problem(404, "account_not_found", "The customer has no such account for this store.", field="account")
+    if account.is_frozen or opened.is_buyer_frozen:
+        raise Problem(409, "account_frozen", "The customer is blocked and spends nothing.")
+    _refuse_points(quoted, account, points, terms)
+    worth = worth_minor(points, terms.currency_of(kind), account.redemption_coefficient)
+    if not await quotes.mark_held(tx, receipt_id):
+        raise gone_on((await _quoted(tx, receipt_id, terminal_id)).state)
+    return await holds.place(tx, account, quoted, points, worth, terms.hold_life_s), account
+
+
+async def release(tx: Transaction, receipt_id: str, terminal_id: str) -> Hold:
+    """Let go what this till has held for the receipt, which is as it was quoted.
+
+    Raises `Problem` 404 where nothing is held for it.
+    """
+    quoted = await _quoted(tx, receipt_id, terminal_id)
+    opened = await _locked(tx, quoted)
+    for hold in await holds.standing_for(tx, [receipt_id]):
+        account = opened.holder.accounts[hold.kind]
+        await holds.let_go(tx, [(hold, account)], "released")
+        await quotes.mark_quoted(tx, receipt_id)
+        say_balances(tx, [account])
+        return hold
+    raise Problem(404, "nothing_held", "No points are held for this receipt.", field="receipt_id")
+
+
+def no_card() -> Problem:
+    """Nobody may tell from it whether such a card exists."""
+    return Problem(404, "card_not_usable", "No card, phone or customer of the programme can be used by this name.")
+
+
+async def _quoted(tx: Transaction, receipt_id: str, terminal_id: str) -> Quoted:
+    quoted = await quotes.read(tx, receipt_id)
+    if quoted is None or quoted.terminal_id != terminal_id:
+        raise Problem(404, "quote_not_found", "This till has quoted no such receipt.", field="receipt_id")
+    return quoted
+
+
+async def _locked(tx: Transaction, quoted: Quoted) -> Opened:
+    """The customer's accounts, locked; by the card where one was shown, for it may be blocked by now."""
+    if quoted.card_number is not None:
+        opened = (await find_known(tx, [quoted.card_number])).opened.get(quoted.card_number)
+        if opened is None:
+            raise no_card()
+        return opened
+    holder = await lock_holder_of(tx, quoted.customer_id)
+    if holder is None:
+        raise no_card()
+    return Opened(holder, quoted.customer_id, await _is_frozen(tx, quoted.customer_id, holder.customer_id))
+
+
+FROZEN = "SELECT 1 FROM accounts WHERE customer_id = $1 AND frozen_at IS NOT NULL"
+
+
+async def _is_frozen(tx: Transaction, buyer_id: UUID, holder_id: UUID) -> bool:
+    return buyer_id != holder_id and bool(await tx.sql(FROZEN, buyer_id))
+
+
+def _refuse_points(quoted: Quoted, account: Account, points: int, terms: Terms) -> None:
+    if quoted.state != "quoted":
+        raise gone_on(quoted.state)
+    if points < terms.payable_min_points or points % terms.payable_step_points:
+        raise Problem(
+            422,
+            "points_not_payable",
+            "Points are paid with from {least} on, in steps of {step}.",
+            least=terms.payable_min_points,
+            step=terms.payable_step_points,
+            field="points",
+        )
+    if points > account.available:
+        raise Problem(
+            409,
+            "not_enough_points",
+            "The customer has {available} points; take so many at most.",
+            available=account.available,
+            field="points",
+        )
+    most = quotes.pay_with(account, sum(payable_minor(quoted.lines, terms)), terms).most_points
+    if points > most:
+        raise Problem(
+            422, "too_many_points", "At most {most} points can be paid for this receipt.", most=most, field="points"
+        )
