@@ -81,6 +81,24 @@ class CustomerUnblocked(_OfCustomer, type="customers.customer_unblocked.v1", top
     """When the block was taken back."""
 
 
+class CustomersMerged(_OfCustomer, type="customers.customers_merged.v1", topic="customers.events"):
+    """Two records are one person: the one is part of the other from now on, its cards with it."""
+
+    merged_id: CustomerId
+    """The record that is part of it from now on."""
+    merged_at: Moment
+    """When they were merged."""
+
+
+class CustomersUnmerged(_OfCustomer, type="customers.customers_unmerged.v1", topic="customers.events"):
+    """A merge was undone: the two records are two people again, each with the cards that they had."""
+
+    merged_id: CustomerId
+    """The record that is on its own again."""
+    unmerged_at: Moment
+    """When the merge was undone."""
+
+
 class CustomerErased(_OfCustomer, type="customers.customer_erased.v1", topic="customers.events"):
     """The customer's personal data is to be removed everywhere; what they did stays, without a person."""
 

@@ -3,6 +3,7 @@
 from typing import Any, Final
 
 ANNA: Final = "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e11"
+OTHER_ANNA: Final = "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e99"
 ACCOUNT: Final = "019a9f0e-2f6d-7a02-8e57-3c1b9d5f6a20"
 CARD: Final = "2900000000018"
 RECEIPT: Final = "367-04-2025-11-02-000117"
@@ -45,6 +46,16 @@ EXAMPLES: Final[dict[str, Example]] = {
         "reason": "suspected_fraud",
     },
     "customers.customer_unblocked.v1": {"customer_id": ANNA, "unblocked_at": "2025-12-03T10:00:00Z"},
+    "customers.customers_merged.v1": {
+        "customer_id": ANNA,
+        "merged_id": OTHER_ANNA,
+        "merged_at": "2025-12-10T09:00:00Z",
+    },
+    "customers.customers_unmerged.v1": {
+        "customer_id": ANNA,
+        "merged_id": OTHER_ANNA,
+        "unmerged_at": "2025-12-11T09:00:00Z",
+    },
     "customers.customer_erased.v1": {"customer_id": ANNA, "erased_at": "2026-02-01T12:00:00Z"},
     "customers.contact.v1": {
         "customer_id": ANNA,
