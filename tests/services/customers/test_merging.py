@@ -1,6 +1,5 @@
 import asyncio
 from collections.abc import Sequence
-from typing import Any
 from uuid import uuid4
 
 import httpx
@@ -15,10 +14,20 @@ from contracts.customers import (
     CustomersUnmerged,
 )
 from services.customers.cards import CARDS_MAX
-from tests.services.customers.world import WAITING, Customers, OpenCustomers, at_once, row_of, uuid_of
-
-SHOP, WEB = "+79160000001", "+79160000002"
-Record = dict[str, Any]
+from tests.services.customers.world import (
+    SHOP,
+    WAITING,
+    WEB,
+    Customers,
+    OpenCustomers,
+    Registered,
+    at_once,
+    merge,
+    row_of,
+    two_records,
+    undo,
+    uuid_of,
+)
 
 
 async def test_a_merged_record_is_part_of_the_survivor_and_that_is_said(customers: Customers) -> None:
@@ -386,22 +395,7 @@ async def test_who_waits_for_a_record_that_is_merged_meanwhile_gets_its_survivor
     assert (await till.said(Card, other)) == (await till.said(Card, other))[:1]
 
 
-async def two_records(customers: Customers) -> tuple[Record, Record]:
-    """One person at the till and on the web."""
-    anna = await customers.register(SHOP, first_name="Анна", card_number="7000001")
-    other = await customers.register(WEB, last_name="Ёлкина", email="a@example.org", card_number="7000002")
-    return anna, other
-
-
-async def merge(customers: Customers, survivor: Record, merged: Record, **headers: str) -> httpx.Response:
-    return await customers.post(f"/customers/{survivor['id']}/merges", {"merged_id": merged["id"]}, **headers)
-
-
-async def undo(customers: Customers, survivor: Record, merged: Record, **headers: str) -> httpx.Response:
-    return await customers.post(f"/customers/{survivor['id']}/merges/{merged['id']}/undo", **headers)
-
-
-async def last_of(customers: Customers, customer: Record) -> tuple[str, str, Sequence[str]]:
+async def last_of(customers: Customers, customer: Registered) -> tuple[str, str, Sequence[str]]:
     """The newest line of the trail that is about a merge."""
     trail = (await customers.http.get(f"/customers/{customer['id']}/audit")).json()["items"]
     line = next(line for line in trail if "merged" in line["action"])
