@@ -144,7 +144,9 @@ async def test_a_chat_shared_while_its_record_is_merged_ends_at_the_survivor(ope
     anna, other = await two_records(console)
 
     await at_once(
-        [merge(console, anna, other), bot.hear(link(WEB, 100500)), bot.hear(unlink(other, 7, at=minutes_ago(5)))], console, row_of(other)
+        [merge(console, anna, other), bot.hear(link(WEB, 100500)), bot.hear(unlink(other, 7, at=minutes_ago(5)))],
+        console,
+        row_of(other),
     )
 
     assert (await console.contact(anna)).telegram_chat_id == 100500
