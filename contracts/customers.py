@@ -82,19 +82,19 @@ class CustomerUnblocked(_OfCustomer, type="customers.customer_unblocked.v1", top
 
 
 class CustomersMerged(_OfCustomer, type="customers.customers_merged.v1", topic="customers.events"):
-    """Two records were one person: what the merged one has is this customer's from now on."""
+    """Two records are one person: the one is part of the other from now on, its cards with it."""
 
     merged_id: CustomerId
-    """The record that is part of this customer from now on."""
+    """The record that is part of it from now on."""
     merged_at: Moment
     """When they were merged."""
 
 
 class CustomersUnmerged(_OfCustomer, type="customers.customers_unmerged.v1", topic="customers.events"):
-    """A merge was a mistake: the two are two customers again."""
+    """A merge was undone: the two records are two people again, each with the cards that they had."""
 
     merged_id: CustomerId
-    """The record that is a customer of its own again."""
+    """The record that is on its own again."""
     unmerged_at: Moment
     """When the merge was undone."""
 

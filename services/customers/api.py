@@ -10,7 +10,18 @@ from chassis.http import Tx, service_router
 from chassis.pagination import Page, Paging
 from chassis.transaction import Transaction
 from contracts.fields import Channel
-from services.customers import audit, blocking, cards, consents, customer, erasure, profile, registration, search
+from services.customers import (
+    audit,
+    blocking,
+    cards,
+    consents,
+    customer,
+    erasure,
+    merging,
+    profile,
+    registration,
+    search,
+)
 from services.customers.audit import AuditLine
 from services.customers.consents import ConsentLine
 from services.customers.documents import (
@@ -18,6 +29,7 @@ from services.customers.documents import (
     CardDocument,
     ConsentDocument,
     CustomerDocument,
+    MergeForm,
     ProfileForm,
     RegistrationForm,
     WantedCardForm,
@@ -59,7 +71,7 @@ async def list_customers(
 
 @router.get("/{customer_id}")
 async def get_customer(tx: Tx, customer_id: UUID) -> CustomerDocument:
-    """One customer."""
+    """One customer; a record that was merged into another is shown as it is kept, with `merged_into`."""
     return CustomerDocument.of(await customer.read_one(tx, customer_id))
 
 
@@ -85,6 +97,20 @@ async def block_customer(tx: Tx, customer_id: UUID, form: BlockForm, who: Who) -
 async def unblock_customer(tx: Tx, customer_id: UUID, who: Who) -> CustomerDocument:
     """The customer earns and spends points again."""
     return CustomerDocument.of(await blocking.unblock(tx, customer_id, who))
+
+
+@router.post("/{customer_id}/merges", status_code=201, responses={200: {"model": CustomerDocument}})
+async def merge_customers(tx: Tx, customer_id: UUID, form: MergeForm, who: Who, response: Response) -> CustomerDocument:
+    """The other record is the same person: it is part of this one from now on; 200 where it is already."""
+    survivor, is_new = await merging.merge(tx, customer_id, form.merged_id, who)
+    response.status_code = 201 if is_new else 200
+    return CustomerDocument.of(survivor)
+
+
+@router.post("/{customer_id}/merges/{merged_id}/undo")
+async def undo_merge(tx: Tx, customer_id: UUID, merged_id: UUID, who: Who) -> CustomerDocument:
+    """The two are two people again, each with what they had; gives the one who is left."""
+    return CustomerDocument.of(await merging.unmerge(tx, customer_id, merged_id, who))
 
 
 @router.post("/{customer_id}/cards", status_code=201, responses={200: {"model": CardDocument}})

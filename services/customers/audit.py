@@ -25,6 +25,10 @@ Action = Literal[
     "card_replaced",
     "blocked",
     "unblocked",
+    "merged",
+    "merged_into",
+    "unmerged",
+    "unmerged_from",
     "unreachable",
     "erased",
 ]
@@ -40,7 +44,8 @@ class AuditLine(BaseModel):
     at: datetime
     action: Action
     what: list[str] = Field(
-        description="Names of fields, channels, card numbers; never a value.", examples=[["phone", "language"]]
+        description="Names of fields, channels, card numbers, ids; never a value.",
+        examples=[["phone", "language"]],
     )
     who: str = Field(
         description="As the header Kopilka-Actor named them, or the service that said so.", examples=["till:367-04"]

@@ -1,5 +1,6 @@
 """Cards: numbers of our own or printed before, given to one customer for good, blocked and unblocked."""
 
+from collections.abc import Iterable
 from typing import Any, Final
 from uuid import UUID
 
@@ -33,6 +34,14 @@ ORDER BY place LIMIT 1
 ON CONFLICT DO NOTHING RETURNING number, {HELD_BEFORE}
 """  # noqa: S608 (a constant)
 REPLACE = "UPDATE cards SET state = 'blocked', replaced_by = $2 WHERE number = $1"
+SHARE_ORIGIN = """
+UPDATE cards SET came_with = replaced.came_with FROM cards AS replaced WHERE cards.number = $2 AND replaced.number = $1
+"""
+"""Where a merge is undone, a card that was got in the place of another goes where that one goes."""
+TAKE_ALONG = "UPDATE cards SET customer_id = $2, came_with = $1 WHERE customer_id = $1"
+GO_BACK = """
+UPDATE cards SET customer_id = came_with, came_with = NULL WHERE came_with = $1 RETURNING number, state, replaced_by
+"""
 SET_STATE = "UPDATE cards SET state = $2 WHERE number = $1"
 
 
@@ -114,11 +123,14 @@ async def replace(tx: Transaction, customer_id: UUID, number: str, successor: st
     _refuse_replaced(card)
     if successor == number:
         raise Problem(422, "same_card", "A card does not take its own place; name another one.", field="card_number")
+    is_new = all(card.number != successor for card in customer.cards)
     if successor is None:
         successor = await issue(tx, customer_id, who)
     elif not await add(tx, customer_id, successor, who) and _held(customer, successor).state != "active":
         raise Problem(409, "card_blocked", "This card is blocked; name one that is not.", field="card_number")
     await tx.sql(REPLACE, number, successor)
+    if is_new:
+        await tx.sql(SHARE_ORIGIN, number, successor)
     tx.say(Card(card_number=number, customer_id=customer_id, state="blocked", replaced_by=successor))
     await audit.record(tx, customer_id, "card_replaced", who, [number, successor])
     return HeldCard(successor, "active")
@@ -129,6 +141,32 @@ async def set_state(tx: Transaction, customer: Customer, card: HeldCard, state: 
     await tx.sql(SET_STATE, card.number, state)
     tx.say(Card(card_number=card.number, customer_id=customer.id, state=state))
     await audit.record(tx, customer.id, "card_blocked" if state == "blocked" else "card_unblocked", who, [card.number])
+
+
+async def take_along(tx: Transaction, survivor: Customer, merged: Customer) -> None:
+    """The survivor holds the cards of the merged record; both are locked. Raises `Problem` 409 where they get too many.
+
+    Each card is told with its state and its successor as they are.
+    """
+    if merged.cards and len(survivor.cards) + len(merged.cards) > CARDS_MAX:
+        raise _too_many()
+    await tx.sql(TAKE_ALONG, merged.id, survivor.id)
+    _tell_held(tx, survivor.id, merged.cards)
+
+
+async def go_back(tx: Transaction, merged: Customer) -> None:
+    """The cards that came with the merged record, and those got in their place, are its own again; both are locked."""
+    returned = await tx.sql(GO_BACK, merged.id)
+    _tell_held(tx, merged.id, sorted(HeldCard(*card) for card in returned))
+
+
+def _tell_held(tx: Transaction, customer_id: UUID, cards: Iterable[HeldCard]) -> None:
+    tx.say(
+        *(
+            Card(card_number=card.number, customer_id=customer_id, state=card.state, replaced_by=card.replaced_by)
+            for card in cards
+        )
+    )
 
 
 async def _set_state(tx: Transaction, customer_id: UUID, number: str, state: CardState, who: Actor) -> HeldCard:
@@ -153,10 +191,12 @@ def _refuse_replaced(card: HeldCard) -> None:
         raise Problem(409, "card_replaced", "Card {card} took the place of this one.", card=card.replaced_by)
 
 
+def _too_many() -> Problem:
+    return Problem(409, "too_many_cards", "A customer holds {cards} cards at most.", cards=CARDS_MAX)
+
+
 async def _tell_added(tx: Transaction, customer_id: UUID, added: sa.Row[Any], who: Actor) -> None:
     if added.held_before >= CARDS_MAX:
-        raise Problem(
-            409, "too_many_cards", "This customer has {cards} cards, and more are not given to one.", cards=CARDS_MAX
-        )
+        raise _too_many()
     tx.say(Card(card_number=added.number, customer_id=customer_id, state="active"))
     await audit.record(tx, customer_id, "card_added", who, [added.number])

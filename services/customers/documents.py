@@ -113,6 +113,21 @@ class BlockDocument(BaseModel):
     reason: str
 
 
+class MergeForm(_Form):
+    """Which record is part of this one from now on."""
+
+    merged_id: UUID
+
+
+class MergeDocument(BaseModel):
+    """The other record of the same person, and since when the two are one."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    customer_id: UUID
+    since: datetime
+
+
 class CustomerDocument(BaseModel):
     """Who the customer is."""
 
@@ -130,6 +145,8 @@ class CustomerDocument(BaseModel):
     source: Source = Field(description="Where the customer came from.")
     registered_at: datetime
     blocked: BlockDocument | None = Field(description="Where the customer is blocked.")
+    merged_into: MergeDocument | None = Field(description="The record that this one is part of: go on with that one.")
+    merged: list[MergeDocument] = Field(description="The records that are part of this one.")
     consents: list[ConsentDocument]
     unreachable: list[Channel] = Field(description="Channels on which messages no longer arrive.")
     cards: list[CardDocument]

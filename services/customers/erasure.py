@@ -12,13 +12,14 @@ from chassis.actor import Actor
 from chassis.transaction import Transaction
 from contracts.customers import Contact, ContactErased, CustomerErased, LinkTelegram
 from services.customers import audit, cards
-from services.customers.customer import Customer, lock, not_found
+from services.customers.customer import Customer, changeable, lock_with_merged
 from services.customers.settings import customers_settings
 
 EMPTY_PROFILE = """
 UPDATE customers SET
     phone = NULL, first_name = NULL, last_name = NULL, birth_date = NULL, email = NULL, telegram_chat_id = NULL,
     phone_changed_at = NULL, email_changed_at = NULL, telegram_changed_at = NULL,
+    taken = CASE WHEN taken IS NOT NULL THEN '{}'::jsonb END,
     language = $2, time_zone = $3, erased_at = $4
 WHERE id = $1
 """
@@ -49,19 +50,23 @@ the tombstone comes behind it on the same key."""
 
 
 async def erase(tx: Transaction, customer_id: UUID, who: Actor) -> None:
-    """Erase the customer; one who was erased before stays so, and nothing is said again. Raises `Problem` 404."""
-    customer = (await lock(tx, [customer_id])).get(customer_id)
-    if customer is None:
-        raise not_found()
-    if customer.erased_at is not None:
+    """Erase the customer, and with them the records that are part of them.
+
+    One who was erased before stays so, and nothing is said again. Raises `Problem` 404, and 409 for a record that is
+    part of another: the person is erased as a whole.
+    """
+    customer, merged = await lock_with_merged(tx, customer_id)
+    if customer is not None and customer.erased_at is not None:
         return
+    customer = changeable(customer)
     for card in customer.cards:
         if card.state != "blocked":
             await cards.set_state(tx, customer, card, "blocked", who)
-    await _empty(tx, customer)
-    await _forget_copies(tx, customer)
-    await audit.record(tx, customer_id, "erased", who)
-    tx.say(CustomerErased(customer_id=customer_id, erased_at=tx.now), ContactErased(customer_id=customer_id))
+    for record in (*merged, customer):
+        await _empty(tx, record)
+        await _forget_copies(tx, record)
+        await audit.record(tx, record.id, "erased", who)
+        tx.say(CustomerErased(customer_id=record.id, erased_at=tx.now), ContactErased(customer_id=record.id))
 
 
 async def _empty(tx: Transaction, customer: Customer) -> None:

@@ -20,6 +20,10 @@ INSERT INTO unreachable_channels (customer_id, channel, since, reason) VALUES ($
 ON CONFLICT DO NOTHING
 """
 UNMARK = "DELETE FROM unreachable_channels WHERE customer_id = $1 AND channel = $2 AND since <= $3"
+FORGET = "DELETE FROM unreachable_channels WHERE customer_id = $1 AND channel = ANY ($2::text[])"
+HAND_ON = "UPDATE unreachable_channels SET customer_id = $2 WHERE customer_id = $1 AND channel = ANY ($3::text[])"
+CHANNEL_OF: Final[Mapping[str, Channel]] = {"phone": "sms", "email": "email", "telegram_chat_id": "telegram"}
+"""The channel that a field is the address of."""
 ADDRESSES: Final[Mapping[Channel, Callable[[Customer], tuple[object, datetime | None]]]] = {
     "telegram": lambda customer: (customer.telegram_chat_id, customer.telegram_changed_at),
     "sms": lambda customer: (customer.phone, customer.phone_changed_at),
@@ -29,8 +33,8 @@ ADDRESSES: Final[Mapping[Channel, Callable[[Customer], tuple[object, datetime | 
 
 
 def is_news(customer: Customer, channel: Channel, since: datetime) -> bool:
-    """Whether it is the address of today that went bad, and not one that was replaced since."""
-    if customer.erased_at is not None:
+    """Whether it is the address of today that went bad, and not one that was replaced since, or rests by a merge."""
+    if customer.erased_at is not None or customer.merged_into is not None:
         return False
     if channel not in ADDRESSES:
         return True
@@ -53,3 +57,9 @@ async def went_bad(tx: Transaction, events: Sequence[ContactWentBad]) -> None:
 async def try_again(tx: Transaction, customer_id: UUID, channel: Channel, answers_since: datetime) -> None:
     """The channel of a customer who is locked has a new address, or the old one answers again since that moment."""
     await tx.sql(UNMARK, customer_id, channel, answers_since)
+
+
+async def hand_on(tx: Transaction, giver_id: UUID, taker_id: UUID, channels: Sequence[Channel]) -> None:
+    """The addresses of these channels go from one customer to the other, both locked, dead or alive as they are."""
+    await tx.sql(FORGET, taker_id, channels)
+    await tx.sql(HAND_ON, giver_id, taker_id, channels)

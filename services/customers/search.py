@@ -12,6 +12,7 @@ from services.customers.tables import cards, customers
 
 PLAN_FOR_THE_WORDS: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 """Common words are soon met among the newest, rare ones are in the index alone: one plan for both is bad for one."""
+SURVIVOR: Final = sa.func.coalesce(customers.c.merged_into, customers.c.id).label("survivor")
 NEWEST_FIRST: Final = Keyset([customers.c.id], descending=True)
 
 
@@ -24,8 +25,13 @@ def fragments(text: str) -> list[str]:
 async def find(
     tx: Transaction, asked: PageAsked, *, phone: str | None, card: str | None, search: str | None
 ) -> tuple[list[Customer], str | None]:
-    """A page of the customers whom all that is given fits, the newest first, and the cursor of the next page."""
-    ids = sa.select(customers.c.id).where(customers.c.erased_at.is_(None))
+    """A page of the customers whom all that is given fits, the newest first, and the cursor of the next page.
+
+    What fits a merged record finds its survivor, who may therefore be on another page once more.
+    """
+    ids = sa.select(SURVIVOR).where(customers.c.erased_at.is_(None))
+    if phone is None and search is None:
+        ids = ids.where(customers.c.merged_into.is_(None))
     if phone is not None:
         ids = ids.where(customers.c.phone == sought_phone(phone))
     if card is not None:
@@ -37,8 +43,9 @@ async def find(
     for fragment in fragments(search or ""):
         ids = ids.where(customers.c.sought.like(fragment))
     rows, following = await NEWEST_FIRST.page(tx, ids, asked)
-    found = await read(tx, [row.id for row in rows])
-    return [found[row.id] for row in rows], following
+    survivors = list(dict.fromkeys(row.survivor for row in rows))
+    found = await read(tx, survivors)
+    return [found[each] for each in survivors], following
 
 
 def _literally(word: str) -> str:

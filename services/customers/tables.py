@@ -5,7 +5,7 @@ a foreign key does, and a key check that was planned on an empty table scans it 
 """
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import ARRAY, UUID
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, UUID
 
 from chassis.tables import moment, service_metadata
 
@@ -37,6 +37,13 @@ customers = sa.Table(
     moment("blocked_at", nullable=True),
     sa.Column("block_reason", sa.Text),
     moment("erased_at", nullable=True),
+    sa.Column("merged_into", UUID(as_uuid=True)),
+    moment("merged_at", nullable=True),
+    sa.Column(
+        "taken",
+        JSONB(none_as_null=True),
+        comment="What the survivor took over from a merged record: fields and values as texts.",
+    ),
     sa.Column("sought", sa.Text, sa.Computed(SOUGHT, persisted=True)),
     sa.UniqueConstraint("phone"),
     sa.UniqueConstraint("telegram_chat_id"),
@@ -45,9 +52,12 @@ customers = sa.Table(
         name="erased",
     ),
     sa.CheckConstraint("(blocked_at IS NULL) = (block_reason IS NULL)", name="blocked"),
+    sa.CheckConstraint("num_nulls(merged_into, merged_at, taken) IN (0, 3) AND merged_into <> id", name="merged"),
+    sa.CheckConstraint("erased_at IS NULL OR coalesce(taken, '{}') = '{}'", name="taken"),
     comment="Who the customer is. Everything that is said of a customer is said while this row is locked.",
 )
 sa.Index("customers_sought_idx", customers.c.sought, postgresql_using="gin", postgresql_ops={"sought": "gin_trgm_ops"})
+sa.Index("customers_merged_into_idx", customers.c.merged_into, postgresql_where=customers.c.merged_into.is_not(None))
 
 cards = sa.Table(
     "cards",
@@ -56,12 +66,14 @@ cards = sa.Table(
     sa.Column("customer_id", UUID(as_uuid=True), nullable=False),
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("replaced_by", sa.Text),
+    sa.Column("came_with", UUID(as_uuid=True), comment="The merged record that it goes back to if they are parted."),
     moment("added_at"),
     sa.CheckConstraint("state IN ('active', 'blocked')", name="state"),
     sa.CheckConstraint("replaced_by IS NULL OR state = 'blocked'", name="replaced_by"),
-    comment="Loyalty cards. A card never changes hands.",
+    comment="Loyalty cards. A card changes hands only together with the record of its holder.",
 )
 sa.Index("cards_customer_id_idx", cards.c.customer_id)
+sa.Index("cards_came_with_idx", cards.c.came_with, postgresql_where=cards.c.came_with.is_not(None))
 
 consents = sa.Table(
     "consents",

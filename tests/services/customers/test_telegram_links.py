@@ -1,15 +1,12 @@
 import random
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from chassis.database import utc_now
-from chassis.envelope import Heard
 from chassis.ids import new_id
-from contracts.customers import Contact, CustomerChanged, CustomerRegistered, LinkTelegram, UnlinkTelegram
-from contracts.messaging import ContactWentBad
+from contracts.customers import Contact, CustomerChanged, CustomerRegistered, LinkTelegram
 from tests.services.customers.world import (
     EVERY_CUSTOMER,
     PHONE,
@@ -18,25 +15,12 @@ from tests.services.customers.world import (
     at_once,
     came,
     link,
+    minutes_ago,
     phones,
+    unlink,
     uuid_of,
+    went_bad,
 )
-
-
-def minutes_ago(minutes: float) -> datetime:
-    return utc_now() - timedelta(minutes=minutes)
-
-
-def went_bad(customer_id: UUID, channel: str = "telegram", *, since: datetime | None = None) -> Heard:
-    return came(
-        ContactWentBad.model_validate(
-            {"customer_id": customer_id, "channel": channel, "reason": "bot_blocked", "since": since or utc_now()}
-        )
-    )
-
-
-def unlink(customer: dict[str, Any], chat_id: int, *, at: datetime | None = None) -> Heard:
-    return came(UnlinkTelegram.model_validate({"customer_id": customer["id"], "telegram_chat_id": chat_id}), at=at)
 
 
 async def test_a_shared_contact_links_the_chat_to_the_customer_with_the_phone(customers: Customers) -> None:

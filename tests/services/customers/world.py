@@ -17,13 +17,16 @@ from chassis.delivery import Delivery, Item
 from chassis.envelope import Heard
 from chassis.http import build_app
 from chassis.settings import Settings
-from contracts.customers import Contact, LinkTelegram
+from contracts.customers import Contact, LinkTelegram, UnlinkTelegram
+from contracts.messaging import ContactWentBad
 from contracts.records import BY_TYPE, Record
 from services.customers.api import router
 from services.customers.handlers import hears
 from tests import off_the_bus
 
 PHONE = "+79161234567"
+SHOP, WEB = "+79160000001", "+79160000002"
+Registered = dict[str, Any]
 R = TypeVar("R", bound=Record)
 
 
@@ -135,6 +138,37 @@ def came(record: Record, *, at: datetime | None = None) -> Heard:
 def link(phone: str = PHONE, chat_id: int = 100500, *, at: datetime | None = None, **names: str) -> Heard:
     """A contact shared with the bot."""
     return came(LinkTelegram.model_validate({"phone": phone, "telegram_chat_id": chat_id, **names}), at=at)
+
+
+def minutes_ago(minutes: float) -> datetime:
+    return utc_now() - timedelta(minutes=minutes)
+
+
+def went_bad(customer_id: UUID, channel: str = "telegram", *, since: datetime | None = None) -> Heard:
+    return came(
+        ContactWentBad.model_validate(
+            {"customer_id": customer_id, "channel": channel, "reason": "bot_blocked", "since": since or utc_now()}
+        )
+    )
+
+
+def unlink(customer: dict[str, Any], chat_id: int, *, at: datetime | None = None) -> Heard:
+    return came(UnlinkTelegram.model_validate({"customer_id": customer["id"], "telegram_chat_id": chat_id}), at=at)
+
+
+async def two_records(customers: Customers) -> tuple[Registered, Registered]:
+    """One person at the till and on the web."""
+    anna = await customers.register(SHOP, first_name="Анна", card_number="7000001")
+    other = await customers.register(WEB, last_name="Ёлкина", email="a@example.org", card_number="7000002")
+    return anna, other
+
+
+async def merge(customers: Customers, survivor: Registered, merged: Registered, **headers: str) -> httpx.Response:
+    return await customers.post(f"/customers/{survivor['id']}/merges", {"merged_id": merged["id"]}, **headers)
+
+
+async def undo(customers: Customers, survivor: Registered, merged: Registered, **headers: str) -> httpx.Response:
+    return await customers.post(f"/customers/{survivor['id']}/merges/{merged['id']}/undo", **headers)
 
 
 def phones(count: int) -> list[str]:
