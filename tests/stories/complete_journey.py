@@ -194,18 +194,22 @@ def expect(data: Any, came_back: Sequence[tuple[Any, ...]]) -> None:
 
 
 def assert_same(what: str, expected: Mapping[Any, Any], found: Iterable[tuple[Hashable, Any]]) -> None:
-    """Each name is found once, as expected, and no other; fails naming some of those that are not."""
+    """Each name is found once, as expected, and no other.
+
+    Fails naming five that are not: what is missing, too much or twice before what differs, each in the expected order.
+    """
     came: dict[Hashable, list[Any]] = defaultdict(list)
     for name, value in found:
         came[name].append(value)
     wrong = [name for name, value in expected.items() if came.get(name) != [value]]
     wrong += [name for name in came if name not in expected]
+    wrong.sort(key=lambda name: name in expected and len(came.get(name, ())) == 1)
     told = "".join(
         f"\n{what} {name}:\n  expected {expected.get(name, 'nothing')}\n  found    "
         + (" and ".join(map(str, came[name])) if name in came else "nothing")
         for name in wrong[:5]
     )
-    assert not wrong, f"of {len(expected)} expected, {len(wrong)} are not as they should be, the first:{told}"
+    assert not wrong, f"of {len(expected)} expected, {len(wrong)} are not so, first of all:{told}"
 
 
 def _row_of(promise: Promise) -> dict[str, Any]:

@@ -27,6 +27,16 @@ SELECT receipt_id, household_id, CAST(store_id AS VARCHAR), moment, earned.total
             WHEN gone.total_minor = earned.total_minor THEN 'returned' ELSE 'partly_returned' END
 FROM earned LEFT JOIN (SELECT basket_id, bool_or(is_cancellation) AS is_cancellation, sum(total_minor) AS total_minor
                        FROM taken_back GROUP BY basket_id) AS gone USING (basket_id)
+ORDER BY moment, place
+"""
+OPERATIONS = """
+SELECT name, household_id, total_minor, points, balance_after, expires_at FROM operations ORDER BY moment, place, step
+"""
+RETURNS = "SELECT return_id, receipt_id, total_minor, points, 0 AS written_off FROM taken_back ORDER BY moment"
+CUSTOMERS = "SELECT household_id, balance, spent_minor, level FROM customers ORDER BY household_id"
+DAYS = """
+SELECT CAST(store_id AS VARCHAR), strftime(moment, '%Y-%m-%d') AS day, count(*), sum(total_minor), sum(points)
+FROM earned GROUP BY store_id, day ORDER BY day, store_id
 """
 SUMS = """
 SELECT count(*), sum(total_minor), sum(points), (SELECT count(*) FROM taken_back),
@@ -74,33 +84,28 @@ def test_each_receipt_earned_by_its_total_its_level_and_the_terms_of_its_time(ye
 
 
 def test_each_return_took_back_exactly_what_its_lines_earned(year: Year) -> None:
-    rows = year.asked("SELECT return_id, receipt_id, total_minor, points, 0 AS written_off FROM taken_back")
-    expected = {return_id: Return(*row) for return_id, *row in rows}
+    expected = {return_id: Return(*row) for return_id, *row in year.asked(RETURNS)}
     assert_same("return", expected, year.returns)
 
 
 def test_each_operation_is_told_once_and_the_balances_run_on(year: Year) -> None:
-    rows = year.asked("SELECT name, household_id, total_minor, points, balance_after, expires_at FROM operations")
-    expected = {name: Operation(*row) for name, *row in rows}
+    expected = {name: Operation(*row) for name, *row in year.asked(OPERATIONS)}
     assert_same("operation", expected, year.operations)
 
 
 def test_each_customer_has_the_points_the_spending_and_the_level_of_their_receipts(year: Year) -> None:
-    rows = year.asked("SELECT household_id, balance, spent_minor, level FROM customers")
-    assert_same("household", {household: Customer(*row) for household, *row in rows}, year.customers)
+    expected = {household: Customer(*row) for household, *row in year.asked(CUSTOMERS)}
+    assert_same("household", expected, year.customers)
 
 
 def test_the_last_balance_told_of_each_customer_is_the_balance(year: Year) -> None:
-    expected = dict(year.asked("SELECT household_id, balance FROM customers"))
+    expected = {household: balance for household, balance, *_ in year.asked(CUSTOMERS)}
     assert_same("household", expected, year.last_balances)
 
 
 def test_each_store_and_day_has_its_receipts_money_and_points(year: Year) -> None:
-    rows = year.asked(
-        "SELECT CAST(store_id AS VARCHAR), strftime(moment, '%Y-%m-%d'), count(*), sum(total_minor), sum(points) "
-        "FROM earned GROUP BY 1, 2"
-    )
-    assert_same("store and day", {(store, day): Day(*row) for store, day, *row in rows}, year.days)
+    expected = {(store, day): Day(*row) for store, day, *row in year.asked(DAYS)}
+    assert_same("store and day", expected, year.days)
 
 
 def test_the_sums_of_the_year_are_the_data_sets_and_the_programme_gave_them(year: Year) -> None:
