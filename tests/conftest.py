@@ -26,7 +26,7 @@ hypothesis.settings.register_profile("long", deadline=None, max_examples=2000)
 hypothesis.settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "short"))
 
 
-WHOLE_SERVICES = ("tests/faults/", "test_run.py", "test_through_kafka.py")
+WHOLE_SERVICES = ("tests/faults/", "tests/stories/", "test_run.py", "test_through_kafka.py")
 """Tests that start services as processes. They keep a machine busy by themselves, and some say how quick it must be."""
 
 
