@@ -49,6 +49,7 @@ TEXTS: Final = {
     "decimal_parsing": N_("must be a number"),
     "decimal_max_digits": N_("must have at most {max_digits} digits"),
     "decimal_max_places": N_("must have at most {decimal_places} digits after the point"),
+    "quantity": N_("must be a decimal above zero in quotes, with at most three digits after the point"),
     "decimal_whole_digits": N_("must have at most {whole_digits} digits before the point"),
     "greater_than": N_("must be greater than {gt}"),
     "greater_than_equal": N_("must be {ge} or more"),

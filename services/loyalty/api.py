@@ -13,7 +13,7 @@ from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
 from chassis.tables import waiting
 from chassis.transaction import Transaction
-from services.loyalty import by_hand, programme, reconciliation
+from services.loyalty import by_hand, programme, reconciliation, terminals_api, till_api
 from services.loyalty.documents import (
     AccountOut,
     AdjustmentForm,
@@ -36,6 +36,8 @@ from services.loyalty.tables import accounts, entries, operation_notes, operatio
 from services.loyalty.terms import terms_now
 
 router = service_router(tags=["loyalty"])
+router.include_router(terminals_api.router)
+router.include_router(till_api.router)
 
 EXPIRING = """
 SELECT account_id, (expires_at AT TIME ZONE 'UTC')::date AS day, sum(remaining)::bigint FROM lots
