@@ -50,7 +50,7 @@ class KeyOut(BaseModel):
     key: str = Field(examples=["kopilka_till_gm3domjnga2a_Zx3kqjTt0kV0H1h4m0i1Vd0r0k9o0c1Qn2s3b4v5w6y"])
 
 
-@router.put("/{terminal_id}", responses={201: {"model": TerminalOut, "description": "It was not known before."}})
+@router.put("/{terminal_id:path}", responses={201: {"model": TerminalOut, "description": "It was not known before."}})
 async def register_terminal(
     terminal_id: TerminalPath, form: TerminalForm, who: Who, tx: Tx, response: Response
 ) -> TerminalOut:
@@ -60,21 +60,21 @@ async def register_terminal(
     return TerminalOut.model_validate(await terminals.shown(tx, terminal_id))
 
 
-@router.post("/{terminal_id}/key", status_code=201)
+@router.post("/{terminal_id:path}/key", status_code=201)
 async def make_key(terminal_id: TerminalPath, who: Who, tx: Tx, response: Response) -> KeyOut:
     """Give the till a new key, shown this once and kept nowhere; its old one is dead at once."""
     response.headers["Cache-Control"] = NO_STORE
     return KeyOut(terminal_id=terminal_id, key=await terminals.new_key(tx, terminal_id, who))
 
 
-@router.post("/{terminal_id}/block")
+@router.post("/{terminal_id:path}/block")
 async def block_terminal(terminal_id: TerminalPath, who: Who, tx: Tx) -> TerminalOut:
     """The till's key opens nothing from now on."""
     await terminals.block(tx, terminal_id, who)
     return TerminalOut.model_validate(await terminals.shown(tx, terminal_id))
 
 
-@router.post("/{terminal_id}/unblock")
+@router.post("/{terminal_id:path}/unblock")
 async def unblock_terminal(terminal_id: TerminalPath, who: Who, tx: Tx) -> TerminalOut:
     """The till's key opens again."""
     await terminals.unblock(tx, terminal_id, who)

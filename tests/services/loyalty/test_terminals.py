@@ -3,6 +3,7 @@
 import base64
 import re
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import pytest
@@ -24,8 +25,8 @@ async def do(api: httpx.AsyncClient, terminal_id: str, what: str) -> httpx.Respo
 
 
 async def with_key(api: httpx.AsyncClient, terminal_id: str = "367-04", store_id: str = "367") -> str:
-    assert (await put(api, terminal_id, store_id)).status_code in (200, 201)
-    answer = await do(api, terminal_id, "key")
+    assert (await put(api, quote(terminal_id, safe=""), store_id)).status_code in (200, 201)
+    answer = await do(api, quote(terminal_id, safe=""), "key")
     assert answer.status_code == 201, answer.text
     return str(answer.json()["key"])
 
@@ -114,7 +115,7 @@ async def test_a_till_stands_in_a_store(api: httpx.AsyncClient, form: dict[str, 
     assert await listed(api) == []
 
 
-@pytest.mark.parametrize("terminal_id", ["7", "Касса №4", "till_4", "к" * 64, "\U0001f4b0" * 64])
+@pytest.mark.parametrize("terminal_id", ["7", "Касса №4", "till_4", "367/04", "key/key", "к" * 64, "\U0001f4b0" * 64])
 async def test_whatever_a_till_is_called_it_gets_a_key_that_opens(api: httpx.AsyncClient, terminal_id: str) -> None:
     key = await with_key(api, terminal_id)
     assert key.isascii()
