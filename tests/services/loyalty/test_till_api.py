@@ -178,6 +178,13 @@ async def test_sums_that_do_not_add_up_are_told_with_their_field(api: httpx.Asyn
     assert error["detail"] == "total_minor is 1, but the lines add up to 114000"
 
 
+async def test_a_quantity_that_is_none_is_told_how_to_be_one(api: httpx.AsyncClient) -> None:
+    (line,) = form_of(PurchaseReturned)["lines"]
+    form = form_of(PurchaseReturned) | {"lines": [line | {"quantity": "much"}]}
+    (error,) = (await send(api, await with_key(api), "return", form)).json()["errors"]
+    assert error["detail"].startswith("must be a decimal above zero in quotes")
+
+
 async def test_a_receipt_id_that_is_too_long_is_named(api: httpx.AsyncClient) -> None:
     answer = await send(api, await with_key(api), "cancel", form_of(PurchaseCancelled), receipt="r" * 101)
     assert (answer.status_code, answer.json()["errors"][0]["field"]) == (422, "receipt_id")
