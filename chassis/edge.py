@@ -6,7 +6,7 @@ import ipaddress
 import os
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Final
 
 import structlog
@@ -17,9 +17,11 @@ from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from chassis.database import Database
 from chassis.problems import Problem, problem_of, problem_of_status, problem_response
 from chassis.tracebacks import without_messages
 from chassis.tracing import current_traceparent, trace_id, traced
+from chassis.transaction import Transaction
 
 log = structlog.get_logger()
 
@@ -30,9 +32,17 @@ OPEN_PATHS: Final = frozenset({"/livez", "/readyz", "/metrics"})
 METHODS: Final = frozenset({"GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"})
 TRACEPARENT: Final = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 CLIENT_WENT_AWAY: Final = 499
+UNAUTHORIZED: Final = 401
+
+WhoseKey = Callable[[Transaction, str], Awaitable[object]]
+"""Gives the one whose key it is (`scope["state"]["caller"]`); raises `Problem` 401 where it is nobody's. The key is
+empty where the request has none."""
 
 requests = Counter("kopilka_http_requests_total", "HTTP requests.", ["service", "method", "route", "status"])
 request_s = Histogram("kopilka_http_request_seconds", "Time of an HTTP request.", ["service", "method", "route"])
+keys_refused = Counter(
+    "kopilka_http_keys_refused_total", "HTTP requests without a right key or token.", ["service", "prefix"]
+)
 
 
 def is_loopback(host: str) -> bool:
@@ -87,11 +97,19 @@ class RequestLine:
 
 
 class Gate:
-    """Turns away, before anything is read or done, what no endpoint should see; cuts off bodies that are too large."""
+    """Turns away, before anything is read or done, what no endpoint should see; cuts off bodies that are too large.
 
-    def __init__(self, app: ASGIApp, token: str | None) -> None:
+    `own_keys`: prefixes of paths whose callers each have a key of their own, and who says whose it is. There the
+    service's token opens nothing, and the host's name does not matter: no web page has a key.
+    """
+
+    def __init__(
+        self, app: ASGIApp, service: str, token: str | None, own_keys: Mapping[str, WhoseKey] | None = None
+    ) -> None:
         self.app = app
+        self.service = service
         self.token = token.encode() if token is not None else None
+        self.own_keys = own_keys or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -99,12 +117,26 @@ class Gate:
             return
         headers = Headers(scope=scope)
         if scope["path"] not in OPEN_PATHS:
-            self._admit(headers)
+            await self._admit(scope, headers)
         _refuse_odd_paths(scope)
         _refuse_announced_size(headers)
         await self.app(scope, _limited(receive), send)
 
-    def _admit(self, headers: Headers) -> None:
+    async def _admit(self, scope: Scope, headers: Headers) -> None:
+        prefix = next((each for each in self.own_keys if scope["path"].startswith(each)), None)
+        try:
+            if prefix is None:
+                self._admit_to_service(headers)
+                return
+            database: Database = scope["app"].state.database
+            async with database.reading() as tx:
+                scope.setdefault("state", {})["caller"] = await self.own_keys[prefix](tx, _bearer(headers))
+        except Problem as problem:
+            if problem.status == UNAUTHORIZED:
+                keys_refused.labels(self.service, prefix or "/").inc()
+            raise
+
+    def _admit_to_service(self, headers: Headers) -> None:
         """With a token set, who names it; without one, who calls this machine by a name of its own.
 
         The latter keeps out a web page that makes its own host name point here (DNS rebinding).
@@ -117,10 +149,9 @@ class Gate:
                     "Without KOPILKA_API_TOKEN this service answers to 127.0.0.1 and localhost alone.",
                 )
             return
-        scheme, _, token = headers.get("authorization", "").partition(" ")
-        if scheme.lower() != "bearer" or not hmac.compare_digest(token.strip(" ").encode("latin-1"), self.token):
+        if not hmac.compare_digest(_bearer(headers).encode("latin-1"), self.token):
             raise Problem(
-                401,
+                UNAUTHORIZED,
                 "unauthorized",
                 "This request needs the header Authorization: Bearer, followed by the service's token.",
                 headers={"WWW-Authenticate": "Bearer"},
@@ -152,6 +183,12 @@ def _trace(scope: Scope) -> Iterator[None]:
             )
         stack.enter_context(structlog.contextvars.bound_contextvars(trace_id=trace_id(current_traceparent())))
         yield
+
+
+def _bearer(headers: Headers) -> str:
+    """The key or token that the request names; empty where it names none."""
+    scheme, _, token = headers.get("authorization", "").partition(" ")
+    return token.strip(" ") if scheme.lower() == "bearer" else ""
 
 
 def _host_name(host: str) -> str:

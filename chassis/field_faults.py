@@ -89,6 +89,10 @@ TEXTS: Final = {
     "url_too_long": N_("is too long; characters at most: {max_length}"),
 }
 """Our own words for pydantic's error types: its own are English only, and some quote what was sent."""
+OF_CONTRACTS: Final = {
+    "quantity": N_("must be a decimal above zero in quotes, with at most three digits after the point"),
+}
+"""The same for the error types that the contracts add (`contracts/fields.py`)."""
 
 
 def faults_of(errors: Sequence[Mapping[str, Any]]) -> list[Fault]:
@@ -126,7 +130,7 @@ def _fault(error: Mapping[str, Any]) -> Fault:
     values = {name: _without_or(value) for name, value in (error.get("ctx") or {}).items()}
     if error["type"] == "json_invalid" and location[0] == "body" and isinstance(location[-1], int):
         return Fault("body", NOT_JSON, {"position": location[-1]})
-    detail = TEXTS.get(error["type"])
+    detail = TEXTS.get(error["type"]) or OF_CONTRACTS.get(error["type"])
     if detail is None:
         return Fault(field_name(location), _validators_own_words(error, values))
     return Fault(field_name(location), detail, values)

@@ -2,7 +2,7 @@
 
 import asyncio
 import inspect
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,7 +15,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 
 from chassis import dead_letter_api
 from chassis.database import Database
-from chassis.edge import Gate, RequestLine, is_loopback
+from chassis.edge import Gate, RequestLine, WhoseKey, is_loopback
 from chassis.languages import CHASSIS, LANGUAGES, translator
 from chassis.problems import ProblemDocument, answer_with_problems
 from chassis.request_transaction import TransactionRoute, Tx, service_router
@@ -49,9 +49,12 @@ def build_app(
     *,
     settings: Settings,
     readiness: Readiness,
+    own_keys: Mapping[str, WhoseKey] | None = None,
     texts: Path | None = None,
 ) -> FastAPI:
     """The whole HTTP API of a service. `texts` is the folder whose catalogue has its texts: by default its router's.
+
+    `own_keys`: prefixes of paths whose callers have keys of their own, see `Gate`.
 
     FastAPI's own telemetry stays off: its spans carry paths and queries, and those name people.
     """
@@ -60,9 +63,13 @@ def build_app(
         redoc_url=None,
         redirect_slashes=False,
         telemetry={"tracing": False, "metrics": False, "logs": False},
-        middleware=[Middleware(RequestLine, service=service), Middleware(Gate, token=settings.api_token)],
+        middleware=[
+            Middleware(RequestLine, service=service),
+            Middleware(Gate, service=service, token=settings.api_token, own_keys=own_keys),
+        ],
     )
     app.state.database = database
+    app.state.settings = settings
     app.state.texts = texts or _folder_of(router)
     for language in LANGUAGES:
         translator(app.state.texts, language)
@@ -119,7 +126,7 @@ def _document(app: FastAPI, *, with_token: bool) -> None:
             components = document.setdefault("components", {})
             components.setdefault("schemas", {}).update(problems["$defs"])
             if with_token:
-                components["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+                components.setdefault("securitySchemes", {})["token"] = {"type": "http", "scheme": "bearer"}
                 document["security"] = [{"token": []}]
             app.openapi_schema = document
         return app.openapi_schema

@@ -19,6 +19,8 @@ from chassis.transaction import Transaction
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
+NO_STORE: Final = "no-store"
+"""An answer with this Cache-Control (RFC 9111, section 5.2.2.5) is shown once: it is kept only that it was given."""
 NEEDED: Final = frozenset({"POST"})
 ALLOWED: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -70,7 +72,7 @@ async def answer_once(tx: Transaction, request: Request, key: str, act: Callable
     """What `act` answers, or what it answered the first time. Where it has no effect, it raises.
 
     A key belongs to the method and the path. Raises `Problem` 409 while another request with the key is at work,
-    422 where the key was used for something else.
+    409 where the first answer was to be shown once, 422 where the key was used for something else.
     """
     route = f"{request.method} {request.scope['raw_path'].decode('ascii')}"
     request_hash = await _hash_of(request)
@@ -79,8 +81,10 @@ async def answer_once(tx: Transaction, request: Request, key: str, act: Callable
     if kept:
         return _first_answer(kept[0], request_hash)
     response = await act()
-    content_type = response.headers.get("content-type", "")
-    await tx.sql(KEEP, key, route, request_hash, response.status_code, content_type, response.body, tx.now)
+    content_type, body = response.headers.get("content-type", ""), response.body
+    if response.headers.get("cache-control") == NO_STORE:
+        content_type, body = NO_STORE, b""
+    await tx.sql(KEEP, key, route, request_hash, response.status_code, content_type, body, tx.now)
     return response
 
 
@@ -113,6 +117,13 @@ def _first_answer(kept: sa.Row[Any], request_hash: bytes) -> Response:
             422,
             "idempotency_key_reused",
             "This Idempotency-Key was used for another request; take a new key for each new intent.",
+            field=HEADER,
+        )
+    if kept.content_type == NO_STORE:
+        raise Problem(
+            409,
+            "shown_once",
+            "This was done, and its answer is shown only once; to have it done anew, take a new Idempotency-Key.",
             field=HEADER,
         )
     headers = {REPLAYED: "true"} | ({"Content-Type": kept.content_type} if kept.content_type else {})

@@ -17,6 +17,8 @@ FROM unnest($1::text[], $2::bytea[], $3::bytea[], $4::bytea[]) WITH ORDINALITY
      AS words (topic, key, headers, value, place)
 ORDER BY place
 """
+LAST = "SELECT currval(pg_get_serial_sequence('outbox', 'id'))"
+WAITS = "SELECT 1 FROM outbox WHERE id = $1"
 
 
 class Word(NamedTuple):
@@ -32,3 +34,14 @@ async def write(tx: Transaction, words: Sequence[Word]) -> None:
     """Write the words in their order: the ids of the rows are the order in which the relay publishes them."""
     topics, keys, headers, values = zip(*words, strict=True)
     await tx.sql(WRITE, topics, keys, list(map(pack_headers, headers)), values, tx.now)
+
+
+async def last(tx: Transaction) -> int:
+    """The id of the last word that this transaction wrote; it must have written one."""
+    ((word,),) = await tx.sql(LAST)
+    return int(word)
+
+
+async def is_gone(tx: Transaction, word: int) -> bool:
+    """Whether the relay has published the word, which is committed, and so all that its transaction said before it."""
+    return not await tx.sql(WAITS, word)

@@ -58,16 +58,42 @@ class TransactionRoute(APIRoute):
             try:
                 async with database.transaction() as tx:
                     request.state.tx = tx
-                    return await _act(tx, request, key, handle)
+                    kept = await self._act(tx, request, key, handle)
             except _Refused as refused:
                 return refused.response
+            return await self.answered(request, kept)
 
         return in_one_transaction
 
+    async def kept(self, tx: Transaction, response: Response) -> Response:  # noqa: ARG002
+        """What is kept of the endpoint's answer for a repetition of the request; in the transaction."""
+        return response
 
-def service_router(**options: Any) -> APIRouter:
+    async def answered(self, request: Request, kept: Response) -> Response:  # noqa: ARG002
+        """What is answered, the first time and at each repetition; after the commit, without a connection."""
+        return kept
+
+    async def _act(
+        self,
+        tx: Transaction,
+        request: Request,
+        key: str | None,
+        handle: Callable[[Request], Coroutine[Any, Any, Response]],
+    ) -> Response:
+        async def act() -> Response:
+            response = await handle(request)
+            if response.status_code >= 400:
+                raise _Refused(response)
+            return await self.kept(tx, response)
+
+        if key is None:
+            return await act()
+        return await idempotency.answer_once(tx, request, key, act)
+
+
+def service_router(*, route_class: type[TransactionRoute] = TransactionRoute, **options: Any) -> APIRouter:
     """The router of a service's API: every request on it runs in one transaction, which the endpoint takes as `Tx`."""
-    return APIRouter(route_class=TransactionRoute, responses=PROBLEM_RESPONSES, **options)
+    return APIRouter(route_class=route_class, responses=PROBLEM_RESPONSES, **options)
 
 
 def _transaction_of(request: Request) -> Transaction:
@@ -77,23 +103,6 @@ def _transaction_of(request: Request) -> Transaction:
 
 Tx = Annotated[Transaction, Depends(_transaction_of)]
 """The request's transaction, as an endpoint's argument."""
-
-
-async def _act(
-    tx: Transaction,
-    request: Request,
-    key: str | None,
-    handle: Callable[[Request], Coroutine[Any, Any, Response]],
-) -> Response:
-    async def act() -> Response:
-        response = await handle(request)
-        if response.status_code >= 400:
-            raise _Refused(response)
-        return response
-
-    if key is None:
-        return await act()
-    return await idempotency.answer_once(tx, request, key, act)
 
 
 def _refuse_nul(body: bytes) -> None:

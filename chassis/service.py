@@ -6,7 +6,7 @@ import gc
 import signal
 import socket
 import sys
-from collections.abc import Callable, Coroutine, Iterator, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import Annotated
@@ -21,6 +21,7 @@ from fastapi import APIRouter
 from chassis.database import Clock, Database, utc_now
 from chassis.dead_letters import Cap
 from chassis.delivery import Delivery
+from chassis.edge import WhoseKey
 from chassis.hears import Hears
 from chassis.http import build_app, listens_safely
 from chassis.jobs import Job, housekeeping, keep_running
@@ -62,6 +63,7 @@ class Service:
         api: APIRouter,
         jobs: Sequence[Job] = (),
         companions: Sequence[Companion] = (),
+        own_keys: Mapping[str, WhoseKey] | None = None,
         clock: Clock = utc_now,
     ) -> None:
         self.name = name
@@ -69,6 +71,7 @@ class Service:
         self.api = api
         self.jobs = jobs
         self.companions = companions
+        self.own_keys = own_keys
         self.clock = clock
 
     def run(self) -> None:
@@ -200,7 +203,14 @@ class _Process:
         async def readiness() -> Sequence[str]:
             return await self._reasons_not_ready(parts)
 
-        app = build_app(self.service.name, self.service.api, self.database, settings=self.settings, readiness=readiness)
+        app = build_app(
+            self.service.name,
+            self.service.api,
+            self.database,
+            settings=self.settings,
+            readiness=readiness,
+            own_keys=self.service.own_keys,
+        )
         port = PORTS.get(self.service.name, 0) if self.settings.http_port is None else self.settings.http_port
         listening = socket.create_server((self.settings.http_host, port), reuse_port=False)
         log.info("http_listens", host=self.settings.http_host, port=listening.getsockname()[1])

@@ -31,8 +31,8 @@ class Settings(BaseSettings):
     api_token: str | None = Field(
         None,
         min_length=16,
-        description="Bearer token that every HTTP request must carry (health and metrics excepted). "
-        "Needed to listen on anything but loopback.",
+        description="Bearer token that every HTTP request must carry (health, metrics, and paths whose callers "
+        "have keys of their own, excepted). Needed to listen on anything but loopback.",
     )
     batch_records: int = Field(500, ge=1, le=10_000, description="Most records a worker takes into one transaction.")
     record_max_bytes: int = Field(

@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from contracts.examples import EXAMPLES
 from contracts.json_schemas import all_records
-from contracts.parties import HEARS, PARTIES, SAYS
+from contracts.parties import HEARS, PARTIES, PASSES_ON, SAYS
 from contracts.records import Record, Tombstone
 from contracts.topics import TOPICS, Topic, dead_letter_topic
 
@@ -84,12 +84,12 @@ def _kafka(topic: Topic) -> Json:
 
 
 def _operations() -> Iterator[tuple[str, Json]]:
-    for action, verb, table in (("send", "says", SAYS), ("receive", "hears", HEARS)):
+    for action, verb, table in (("send", "says", SAYS), ("send", "passes on", PASSES_ON), ("receive", "hears", HEARS)):
         for party, records in table.items():
             for topic in dict.fromkeys(record.topic for record in records):
                 names = [record.__name__ for record in records if record.topic == topic]
                 yield (
-                    f"{party}.{verb}.{topic}",
+                    f"{party}.{verb.replace(' ', '_')}.{topic}",
                     {
                         "action": action,
                         "channel": {"$ref": f"#/channels/{topic}"},

@@ -123,6 +123,11 @@ SAYS: Final[Mapping[str, tuple[type[Record], ...]]] = {
     ),
 }
 
+PASSES_ON: Final[Mapping[str, tuple[type[Record], ...]]] = {
+    "loyalty": (PurchaseCompleted, PurchaseReturned, PurchaseCancelled),
+}
+"""What a service publishes for others, who say it over HTTP: tills that cannot speak Kafka."""
+
 HEARS: Final[Mapping[str, tuple[type[Record], ...]]] = {
     "customers": (LinkTelegram, UnlinkTelegram, ContactWentBad),
     "loyalty": (

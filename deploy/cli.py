@@ -1,4 +1,5 @@
-"""The operator's command: `kopilka run | status | topics | tail | dead-letters | customer | loyalty`."""
+"""The operator's command: `kopilka run | status | topics | tail | dead-letters | customer | loyalty |
+terminals`."""
 
 import asyncio
 import errno
@@ -11,7 +12,7 @@ import structlog
 import typer
 from rich.console import Console
 
-from deploy import customer_card, dead_letters, loyalty, topics
+from deploy import customer_card, dead_letters, loyalty, terminals, topics
 from deploy.display import display
 from deploy.local.kafka_jars import kafka_classpath
 from deploy.local.waiting import disk_is_full
@@ -40,11 +41,14 @@ letters = typer.Typer(help=_("Records that a service could not process."), no_ar
 commands.add_typer(letters, name="dead-letters")
 points = typer.Typer(help=_("Points by hand, and the proof of the ledger."), no_args_is_help=True)
 commands.add_typer(points, name="loyalty")
+tills = typer.Typer(help=_("Tills that speak HTTP, and their keys."), no_args_is_help=True)
+commands.add_typer(tills, name="terminals")
 
 Services = Annotated[
     list[str] | None, typer.Option("--service", help=_("Of this service only; may be given several times."))
 ]
 Letters = Annotated[list[str], typer.Argument(metavar="ID...", help=_("Ids of dead letters."))]
+SomeTill = Annotated[str, typer.Argument(metavar="TILL", help=_("The chain's own code of the till."))]
 Whose = Annotated[str, typer.Argument(metavar="PHONE|CARD", help=_("Their phone or card number."))]
 HowMany = Annotated[int, typer.Argument(metavar="POINTS", min=1, help=_("How many."))]
 Reason = Annotated[str, typer.Option(help=_("Why, as a word of your own: complaint, mistake."))]
@@ -211,6 +215,38 @@ def reverse(
 ) -> None:
     with ServiceApi(run_settings()) as api:
         loyalty.reverse(api, _console(), operation, {"reason": reason, "comment": comment})
+
+
+@tills.command("register", help=_("Register a till, or move it to another store."))
+def register_till(
+    till: SomeTill, store: Annotated[str, typer.Option(help=_("The chain's own code of the store."))]
+) -> None:
+    with ServiceApi(run_settings()) as api:
+        terminals.register(api, _console(), till, store)
+
+
+@tills.command("key", help=_("Give a till a new key and show it, this once; its old one is dead at once."))
+def make_key(till: SomeTill) -> None:
+    with ServiceApi(run_settings()) as api:
+        terminals.show_new_key(api, _console(), till)
+
+
+@tills.command("block", help=_("Shut a till out."))
+def block_till(till: SomeTill) -> None:
+    with ServiceApi(run_settings()) as api:
+        terminals.block(api, _console(), till)
+
+
+@tills.command("unblock", help=_("Let a till in again."))
+def unblock_till(till: SomeTill) -> None:
+    with ServiceApi(run_settings()) as api:
+        terminals.unblock(api, _console(), till)
+
+
+@tills.command("list", help=_("The tills by their ids, without their keys."))
+def list_tills() -> None:
+    with ServiceApi(run_settings()) as api:
+        terminals.show_list(api, _console())
 
 
 @commands.command(help=_("What every service knows of one customer."))

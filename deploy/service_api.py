@@ -53,6 +53,10 @@ class ServiceApi:
         sent = None if form is None else {name: value for name, value in form.items() if value is not None}
         return self._said(service, self._send(service, "POST", path, query, form=sent))
 
+    def put(self, service: str, path: str, *, form: Mapping[str, Any]) -> Any:
+        """Make it so, as the operator of this terminal; the answer's JSON."""
+        return self._said(service, self._send(service, "PUT", path, {}, form=form))
+
     def _send(
         self,
         service: str,
@@ -64,7 +68,7 @@ class ServiceApi:
         timeout_s: float = TIMEOUT_S,
     ) -> httpx.Response:
         given = {name: value for name, value in query.items() if value is not None}
-        headers = {"Idempotency-Key": str(uuid.uuid4()), "Kopilka-Actor": _actor()} if method == "POST" else {}
+        headers = {} if method == "GET" else {"Idempotency-Key": str(uuid.uuid4()), "Kopilka-Actor": _actor()}
         url = self._settings.url(service) + path
         try:
             return self._client.request(method, url, params=given, headers=headers, json=form, timeout=timeout_s)

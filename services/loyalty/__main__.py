@@ -4,12 +4,13 @@ from datetime import timedelta
 
 from chassis.jobs import Job
 from chassis.service import Service
-from services.loyalty import api, handlers
+from services.loyalty import api, handlers, till_api
 from services.loyalty.activation import activate_due_lots
 from services.loyalty.expiry import expire_due_lots
 from services.loyalty.holds import release_timed_out
 from services.loyalty.notices import announce_expiry
 from services.loyalty.quotes import abandon_stale
+from services.loyalty.terminals import whose_key
 
 service = Service(
     "loyalty",
@@ -22,6 +23,7 @@ service = Service(
         Job(release_timed_out, every=timedelta(seconds=5)),
         Job(abandon_stale, every=timedelta(minutes=1)),
     ],
+    own_keys={till_api.PREFIX + "/": whose_key},
 )
 
 if __name__ == "__main__":

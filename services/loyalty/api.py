@@ -13,7 +13,7 @@ from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
 from chassis.tables import waiting
 from chassis.transaction import Transaction
-from services.loyalty import balance_api, by_hand, programme, reconciliation
+from services.loyalty import balance_api, by_hand, programme, reconciliation, terminals_api, till_api
 from services.loyalty.balance_api import CustomerPath, hold_out
 from services.loyalty.documents import (
     AdjustmentForm,
@@ -34,6 +34,8 @@ from services.loyalty.terms import Excluded, all_terms, terms_at
 
 router = service_router(tags=["loyalty"])
 router.include_router(balance_api.router)
+router.include_router(terminals_api.router)
+router.include_router(till_api.router)
 
 _later = operations.alias()
 OPERATIONS = sa.select(

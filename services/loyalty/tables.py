@@ -298,3 +298,20 @@ lot_movements = sa.Table(
     sa.CheckConstraint("points <> 0", name="points"),
     comment="What an operation took from a lot (negative) or gave back to it. `lot`: its source's operation.",
 )
+
+terminals = sa.Table(
+    "terminals",
+    metadata,
+    sa.Column("terminal_id", sa.Text, primary_key=True),
+    sa.Column("store_id", sa.Text, nullable=False),
+    sa.Column("key_hash", sa.LargeBinary),
+    moment("key_set_at", nullable=True),
+    sa.Column("key_set_by", sa.Text),
+    moment("blocked_at", nullable=True),
+    sa.Column("blocked_by", sa.Text),
+    moment("registered_at"),
+    sa.Column("registered_by", sa.Text, nullable=False),
+    sa.CheckConstraint("(key_hash IS NULL) = (key_set_at IS NULL)", name="key"),
+    sa.CheckConstraint("(blocked_at IS NULL) = (blocked_by IS NULL)", name="blocked"),
+    comment="The tills that speak HTTP. `key_hash`: SHA-256 of the secret, which is kept nowhere.",
+)

@@ -79,6 +79,11 @@ def notes_router(gates: Gates) -> APIRouter:
     async def forget_note(tx: Tx, text: str) -> None:
         await tx.execute(notes.delete().where(notes.c.text == text))
 
+    @router.post("/secrets", status_code=201)
+    async def show_once(tx: Tx, note: Note, response: Response) -> NoteKept:
+        response.headers["Cache-Control"] = "no-store"
+        return await keep(tx, note.text)
+
     @router.post("/slow-notes")
     async def keep_slowly(tx: Tx, note: Note) -> NoteKept:
         kept = await keep(tx, note.text)

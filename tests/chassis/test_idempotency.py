@@ -192,6 +192,20 @@ async def test_the_answer_is_there_exactly_when_the_effect_is(database: Database
     assert len(await notes_kept(database)) == 10
 
 
+async def test_an_answer_that_is_shown_once_is_not_kept(database: Database) -> None:
+    async with calling(notes_app(database)) as client:
+        first = await client.post("/secrets", json=NOTE, headers=KEY)
+        again = await client.post("/secrets", json=NOTE, headers=KEY)
+        other = await client.post("/secrets", json={"text": "bread"}, headers=KEY)
+
+    assert (first.status_code, first.json()["text"]) == (201, "milk")
+    assert (again.status_code, kind(again)) == (409, "shown_once")
+    assert (other.status_code, kind(other)) == (422, "idempotency_key_reused")
+    assert await notes_kept(database) == ["milk"]
+    async with database.reading() as tx:
+        assert (await tx.execute(sa.select(idempotency_keys.c.body))).scalars().all() == [b""]
+
+
 async def test_old_answers_are_forgotten_a_bounded_number_at_a_time(database: Database) -> None:
     async with calling(notes_app(database)) as client:
         for number in range(5):

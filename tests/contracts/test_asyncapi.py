@@ -9,7 +9,7 @@ import pytest
 import contracts
 from contracts.asyncapi import DEAD_CHANNEL, document
 from contracts.json_schemas import all_records
-from contracts.parties import HEARS, SAYS
+from contracts.parties import HEARS, PASSES_ON, SAYS
 from contracts.topics import TOPICS
 
 DOCUMENT = document()
@@ -73,7 +73,7 @@ def test_every_record_is_on_the_channel_of_its_topic_alone() -> None:
 def test_the_operations_are_who_says_and_who_hears_what() -> None:
     told = {
         (party, action, record.__name__)
-        for action, table in (("send", SAYS), ("receive", HEARS))
+        for action, table in (("send", SAYS), ("send", PASSES_ON), ("receive", HEARS))
         for party, records in table.items()
         for record in records
     }

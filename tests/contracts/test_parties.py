@@ -10,7 +10,7 @@ import pytest
 import services
 from chassis.hears import Hears
 from contracts.json_schemas import all_records
-from contracts.parties import HEARS, PARTIES, SAYS
+from contracts.parties import HEARS, PARTIES, PASSES_ON, SAYS
 from contracts.topics import TOPICS
 
 FOLDER = Path(services.__file__).parent
@@ -57,6 +57,12 @@ def test_the_topics_are_written_by_those_who_say_their_records() -> None:
     for party, records in SAYS.items():
         for record in records:
             assert TOPICS[record.topic].writer == party, record.type
+
+
+def test_what_is_passed_on_is_said_by_another_party_and_heard_by_whoever_passes_it_on() -> None:
+    for party, records in PASSES_ON.items():
+        assert set(records) & set(SAYS[party]) == set()
+        assert set(records) <= set(HEARS[party])
 
 
 def test_every_party_is_described() -> None:

@@ -50,7 +50,7 @@ class Sandbox:
             telemetry={"tracing": False, "metrics": False, "logs": False},
             middleware=[
                 Middleware(RequestLine, service="sandbox"),
-                *([Middleware(Gate, token=None)] if local_only else []),
+                *([Middleware(Gate, service="sandbox", token=None)] if local_only else []),
             ],
         )
         app.state.texts = PACKAGE

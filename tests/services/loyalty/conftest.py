@@ -46,6 +46,13 @@ async def api(loyalty: Loyalty) -> AsyncIterator[httpx.AsyncClient]:
     async def ready() -> list[str]:
         return []
 
-    app = build_app("loyalty", router, loyalty.database, settings=loyalty.settings, readiness=ready)
+    app = build_app(
+        "loyalty",
+        router,
+        loyalty.database,
+        settings=loyalty.settings,
+        readiness=ready,
+        own_keys=service.own_keys,
+    )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
         yield client
