@@ -13,7 +13,7 @@ from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
 from chassis.tables import waiting
 from chassis.transaction import Transaction
-from services.loyalty import balance_api, by_hand, programme, reconciliation, terminals_api, till_api
+from services.loyalty import balance_api, by_hand, programme, quote_api, reconciliation, terminals_api, till_api
 from services.loyalty.balance_api import CustomerPath, hold_out
 from services.loyalty.documents import (
     AdjustmentForm,
@@ -30,11 +30,12 @@ from services.loyalty.documents import (
 )
 from services.loyalty.purchases import Line
 from services.loyalty.tables import accounts, entries, holds, operation_notes, operations, purchases, returns
-from services.loyalty.terms import Excluded, all_terms, terms_at
+from services.loyalty.terms import Terms, all_terms, terms_at
 
 router = service_router(tags=["loyalty"])
 router.include_router(balance_api.router)
 router.include_router(terminals_api.router)
+router.include_router(quote_api.router)
 router.include_router(till_api.router)
 
 _later = operations.alias()
@@ -84,11 +85,11 @@ async def get_purchase(receipt_id: Annotated[str, Path(max_length=100)], tx: Tx)
         raise Problem(404, "purchase_not_found", "No purchase has this receipt id.", field="receipt_id")
     back = (await tx.execute(sa.select(returns).where(returns.c.receipt_id == receipt_id))).all()
     held = (await tx.execute(sa.select(holds).where(holds.c.receipt_id == receipt_id).order_by(holds.c.id))).all()
-    excluded = terms_at(await all_terms(tx), row.completed_at or row.quoted_at).not_earning
+    terms = terms_at(await all_terms(tx), row.completed_at or row.quoted_at)
     return PurchaseOut(
         **{
             **row._mapping,
-            "lines": [_line(Line(*line), row, excluded) for line in row.lines],
+            "lines": [_line(Line(*line), row, terms) for line in row.lines],
             "returns": [ReturnOut(**each._mapping) for each in back],
             "holds": [hold_out(each) for each in held],
         }
@@ -130,10 +131,8 @@ async def _operation(tx: Transaction, operation_id: UUID) -> OperationOut:
     return OperationOut.model_validate(row._mapping)
 
 
-def _line(line: Line, purchase: sa.Row[Any], excluded: Excluded) -> LineOut:
-    why = purchase.withheld or f"level:{purchase.level}"
-    if excluded.has(line.product_id, line.category):
-        why = "excluded"
+def _line(line: Line, purchase: sa.Row[Any], terms: Terms) -> LineOut:
+    why = terms.why(line.product_id, line.category, purchase.level, purchase.withheld)
     return LineOut(**asdict(line), why=why)
 
 

@@ -202,6 +202,12 @@ class Terms(Rules):
         """Whether points of this kind can be spent in this store."""
         return kind.establishment is None or store_id in self._stores.get(kind.establishment, frozenset())
 
+    def why(self, product_id: str, category: str | None, level: str, withheld: str | None) -> str:
+        """The rule by which a line earned what it did, as a stable word."""
+        if withheld:
+            return withheld
+        return "excluded" if self.not_earning.has(product_id, category) else f"level:{level}"
+
     @cached_property
     def _kinds(self) -> dict[str, AccountKind]:
         return {kind.code: kind for kind in self.account_kinds}
