@@ -27,6 +27,7 @@ from contracts.feedback import (
     TelegramLinked,
     TelegramUnlinked,
 )
+from contracts.limits import PointsCorrected, ReviewDecided, ReviewOpened
 from contracts.loyalty import (
     AccountFrozen,
     AccountUnfrozen,
@@ -100,6 +101,9 @@ SAYS: Final[Mapping[str, tuple[type[Record], ...]]] = {
         PointsExpired,
         PointsMoved,
         OperationReversed,
+        PointsCorrected,
+        ReviewOpened,
+        ReviewDecided,
         CoefficientsChanged,
         FamilyJoined,
         FamilyLeft,

@@ -13,7 +13,16 @@ from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
 from chassis.tables import waiting
 from chassis.transaction import Transaction
-from services.loyalty import balance_api, by_hand, programme, quote_api, reconciliation, terminals_api, till_api
+from services.loyalty import (
+    balance_api,
+    by_hand,
+    programme,
+    quote_api,
+    reconciliation,
+    reviews_api,
+    terminals_api,
+    till_api,
+)
 from services.loyalty.balance_api import CustomerPath, hold_out
 from services.loyalty.documents import (
     AdjustmentForm,
@@ -36,6 +45,8 @@ router = service_router(tags=["loyalty"])
 router.include_router(balance_api.router)
 router.include_router(terminals_api.router)
 router.include_router(quote_api.router)
+router.include_router(quote_api.asking)
+router.include_router(reviews_api.router)
 router.include_router(till_api.router)
 
 _later = operations.alias()
