@@ -27,6 +27,7 @@ from contracts.feedback import (
     TelegramLinked,
     TelegramUnlinked,
 )
+from contracts.holds import HoldReleased, PointsHeld, PurchaseAbandoned
 from contracts.loyalty import (
     AccountFrozen,
     AccountUnfrozen,
@@ -34,19 +35,16 @@ from contracts.loyalty import (
     CoefficientsChanged,
     FamilyJoined,
     FamilyLeft,
-    HoldReleased,
     OperationReversed,
     PointsAccrued,
     PointsActivated,
     PointsAdjusted,
     PointsExpired,
     PointsExpiring,
-    PointsHeld,
     PointsMoved,
     PointsRedeemed,
     PointsRefunded,
     PointsReturned,
-    PurchaseAbandoned,
     TermsChanged,
 )
 from contracts.messaging import (

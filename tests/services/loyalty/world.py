@@ -15,12 +15,14 @@ from chassis.dead_letters import Cap
 from chassis.delivery import Delivery
 from chassis.envelope import Heard
 from chassis.ids import new_id
+from chassis.jobs import Job, run_job
 from chassis.settings import Settings
 from contracts.customers import Card
 from contracts.fields import ean13_check_digit
 from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseLine, PurchaseReturned, ReturnedLine
 from contracts.records import Record
 from services.loyalty import reconciliation
+from services.loyalty.expiry import expire_due_lots
 from services.loyalty.handlers import hears
 from services.loyalty.reconciliation import Difference
 from tests import off_the_bus
@@ -65,6 +67,10 @@ class Loyalty:
     async def differences(self) -> list[Difference]:
         async with self.database.reading() as tx:
             return await reconciliation.differences(tx)
+
+    async def expire(self) -> None:
+        """Burn what has ended."""
+        await run_job(Job(expire_due_lots, every=timedelta(days=1)), self.database)
 
     async def set_terms(self, **terms: Any) -> None:
         """From the beginning of time the terms are these besides the first ones."""
