@@ -191,11 +191,14 @@ def give(
     how_many: HowMany,
     reason: Reason,
     comment: Comment = None,
+    occasion: Annotated[
+        str, typer.Option("--type", help=_("manual, registration, birthday, referral, activity, promotion, gift …"))
+    ] = "manual",
     expires_at: Annotated[
         str | None, typer.Option(help=_("When they burn, as 2026-12-31T00:00:00+03:00; else as the terms say."))
     ] = None,
 ) -> None:
-    form = {"points": how_many, "reason": reason, "comment": comment, "expires_at": expires_at}
+    form = {"points": how_many, "type": occasion, "reason": reason, "comment": comment, "expires_at": expires_at}
     with ServiceApi(run_settings()) as api:
         loyalty.adjust(api, _console(), phone_or_card, form)
 
@@ -207,14 +210,16 @@ def take(phone_or_card: Whose, how_many: HowMany, reason: Reason, comment: Comme
         loyalty.adjust(api, _console(), phone_or_card, form)
 
 
-@points.command(help=_("Take back what was done by hand, whole and once."))
+@points.command(help=_("Take back what was done by hand, whole or in part, never twice."))
 def reverse(
     operation: Annotated[str, typer.Argument(metavar="ID", help=_("The operation's id."))],
     reason: Reason,
     comment: Comment = None,
+    how_many: Annotated[int | None, typer.Option("--points", min=1, help=_("So many of its points; else all."))] = None,
 ) -> None:
+    form = {"reason": reason, "comment": comment, "points": how_many}
     with ServiceApi(run_settings()) as api:
-        loyalty.reverse(api, _console(), operation, {"reason": reason, "comment": comment})
+        loyalty.reverse(api, _console(), operation, form)
 
 
 @tills.command("register", help=_("Register a till, or move it to another store."))
