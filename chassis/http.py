@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from chassis import dead_letter_api
 from chassis.database import Database
 from chassis.edge import Gate, RequestLine, is_loopback
+from chassis.exports import Turns
 from chassis.languages import CHASSIS, LANGUAGES, translator
 from chassis.problems import ProblemDocument, answer_with_problems
 from chassis.request_transaction import TransactionRoute, Tx, service_router
@@ -63,6 +64,7 @@ def build_app(
         middleware=[Middleware(RequestLine, service=service), Middleware(Gate, token=settings.api_token)],
     )
     app.state.database = database
+    app.state.turns = Turns(settings.database_pool_size)
     app.state.texts = texts or _folder_of(router)
     for language in LANGUAGES:
         translator(app.state.texts, language)

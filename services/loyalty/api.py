@@ -13,7 +13,7 @@ from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
 from chassis.tables import waiting
 from chassis.transaction import Transaction
-from services.loyalty import by_hand, programme, reconciliation
+from services.loyalty import by_hand, operations_api, programme, purchases_api, reconciliation
 from services.loyalty.documents import (
     AccountOut,
     AdjustmentForm,
@@ -31,27 +31,19 @@ from services.loyalty.documents import (
     WaitingOut,
     WhyForm,
 )
+from services.loyalty.operations_api import OPERATIONS
 from services.loyalty.pricing import split
-from services.loyalty.tables import accounts, entries, operation_notes, operations, purchases, returns
+from services.loyalty.tables import accounts, entries, operations, purchases, returns
 from services.loyalty.terms import terms_now
 
 router = service_router(tags=["loyalty"])
+router.include_router(operations_api.router)
+router.include_router(purchases_api.router)
 
 EXPIRING = """
 SELECT account_id, (expires_at AT TIME ZONE 'UTC')::date AS day, sum(remaining)::bigint FROM lots
 WHERE account_id = ANY ($1::uuid[]) AND remaining > 0 AND expires_at IS NOT NULL GROUP BY 1, 2 ORDER BY 1, 2
 """
-_later = operations.alias()
-OPERATIONS = sa.select(
-    operations,
-    operation_notes.c.actor,
-    operation_notes.c.reason,
-    operation_notes.c.comment,
-    sa.select(_later.c.id)
-    .where(_later.c.reverses == operations.c.id, _later.c.type == "reversal")
-    .scalar_subquery()
-    .label("reversed_by"),
-).select_from(operations.outerjoin(operation_notes, operation_notes.c.operation_id == operations.c.id))
 CustomerPath = Annotated[UUID, Path(description="The customer.")]
 
 

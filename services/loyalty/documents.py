@@ -56,8 +56,15 @@ class OperationOut(BaseModel):
     id: UUID
     type: OperationType
     account_id: UUID
+    customer_id: UUID
     points: int = Field(description="As it changed the account; negative where points were taken.")
+    accrued: int = Field(description="`points` where they were given, else 0.")
+    deducted: int = Field(description="Without its sign, where they were taken, else 0.")
     receipt_id: str | None
+    store_id: str | None = Field(description="Of the receipt, as the three below.")
+    terminal_id: str | None
+    receipt_currency: str | None
+    receipt_total_minor: int | None = Field(description="Smallest unit.")
     reverses: UUID | None
     occurred_at: datetime
     entered_at: datetime

@@ -77,6 +77,8 @@ purchases = sa.Table(
     sa.CheckConstraint("state IN ('awaited', 'completed', 'partly_returned', 'returned', 'cancelled')", name="state"),
     comment="One row a receipt; 'awaited' where its return came first. `lines` as in purchases.py.",
 )
+sa.Index("purchases_completed_at_receipt_id_idx", purchases.c.completed_at, purchases.c.receipt_id)
+sa.Index("purchases_customer_id_completed_at_idx", purchases.c.customer_id, purchases.c.completed_at)
 
 returns = sa.Table(
     "returns",

@@ -1,0 +1,98 @@
+"""Receipts over HTTP: searched by period, store, customer and state, as pages or as a file."""
+
+from datetime import datetime
+from decimal import Decimal
+from operator import attrgetter
+from typing import Annotated, Any, Final, Literal
+from uuid import UUID
+
+import sqlalchemy as sa
+from fastapi import Depends, Query
+from pydantic import BaseModel, Field
+
+from chassis.exports import RESPONSES, Column, Export, Exporting
+from chassis.field_faults import N_
+from chassis.pagination import Keyset, Page, Paging
+from chassis.periods import Period
+from chassis.request_transaction import Tx, service_router
+from contracts.currencies import in_major_units
+from services.loyalty.tables import purchases
+
+router = service_router()
+
+NEWEST_FIRST: Final = Keyset([purchases.c.completed_at, purchases.c.receipt_id], descending=True)
+PURCHASES: Final = sa.select(*(column for column in purchases.c if column.name not in ("lines", "content_hash"))).where(
+    purchases.c.state != "awaited"
+)
+
+
+def _total(row: Any) -> Decimal:
+    return in_major_units(row.total_minor, row.currency)
+
+
+COLUMNS: Final = (
+    Column(N_("Receipt"), attrgetter("receipt_id")),
+    Column(N_("State"), attrgetter("state")),
+    Column(N_("Completed"), attrgetter("completed_at")),
+    Column(N_("Store"), attrgetter("store_id")),
+    Column(N_("Till"), attrgetter("terminal_id")),
+    Column(N_("Receipt total"), _total),
+    Column(N_("Currency"), attrgetter("currency")),
+    Column(N_("Points"), attrgetter("points")),
+    Column(N_("Level"), attrgetter("level")),
+    Column(N_("Withheld"), attrgetter("withheld")),
+    Column(N_("Customer"), attrgetter("customer_id")),
+    Column(N_("Account"), attrgetter("account_id")),
+    Column(N_("Operation"), attrgetter("operation_id")),
+)
+
+
+class PurchaseFound(BaseModel):
+    """A receipt without its lines."""
+
+    receipt_id: str
+    state: str
+    customer_id: UUID
+    account_id: UUID
+    operation_id: UUID
+    store_id: str
+    terminal_id: str
+    completed_at: datetime
+    currency: str
+    total_minor: int
+    points: int
+    level: str
+    withheld: str | None = Field(description="Why it earned nothing, if it would have earned.")
+
+
+def _sought(
+    period: Period,
+    store_id: Annotated[str | None, Query(max_length=64)] = None,
+    customer_id: UUID | None = None,
+    state: Literal["completed", "partly_returned", "returned", "cancelled"] | None = None,
+) -> sa.Select[Any]:
+    select = PURCHASES.where(*period.holds(purchases.c.completed_at))
+    if store_id is not None:
+        select = select.where(purchases.c.store_id == store_id)
+    if customer_id is not None:
+        select = select.where(purchases.c.customer_id == customer_id)
+    if state is not None:
+        select = select.where(purchases.c.state == state)
+    return select
+
+
+Sought = Annotated[sa.Select[Any], Depends(_sought)]
+"""The purchases that a request asks for."""
+
+
+@router.get("/purchases")
+async def list_purchases(tx: Tx, sought: Sought, paging: Paging) -> Page[PurchaseFound]:
+    """Purchases, the last completed first. The period is that of completing them."""
+    rows, following = await NEWEST_FIRST.page(tx, sought, paging)
+    return Page(items=[PurchaseFound.model_validate(row._mapping) for row in rows], next=following)
+
+
+@router.get("/purchases.{format}", responses=RESPONSES)
+async def export_purchases(sought: Sought, asked: Exporting) -> Export:
+    """The same purchases in the same order as a file; money in whole units, points as they are kept."""
+    return asked.of(sought.order_by(*(column.desc() for column in NEWEST_FIRST.columns)), COLUMNS, "purchases")
