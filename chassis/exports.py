@@ -28,12 +28,16 @@ from chassis.problems import Problem
 from chassis.xlsx_files import XlsxFile
 from contracts.fields import Language
 
-PIECE_ROWS: Final = 500
+PIECE_ROWS: Final = 100
 STALL_S: Final = 30
 """A reader who takes nothing for so long is given up: the snapshot of a file keeps old rows from being vacuumed."""
 LONGEST_S: Final = 3600
 """No file takes longer, however slowly it is read."""
-IDLE_MS: Final = 2 * STALL_S * 1000
+SET: Final = f"""
+SELECT set_config('idle_in_transaction_session_timeout', '{2 * STALL_S}s', true),
+       set_config('plan_cache_mode', 'force_custom_plan', true)
+"""
+"""A slow reader is no frozen process; and one plan for a day's file and for a year's would be bad for one of them."""
 CONNECTIONS_FOR_OTHERS: Final = 5
 """One of so many connections may be busy with a file."""
 RETRY_AFTER_S: Final = 10
@@ -133,7 +137,7 @@ class Export(StreamingResponse):
         async with asyncio.timeout(LONGEST_S):
             with self._turns.one():
                 async with self._database.reading() as tx:
-                    await tx.sql(f"SET LOCAL idle_in_transaction_session_timeout = {IDLE_MS}")
+                    await tx.sql(SET)
                     async with tx.connection.stream(self._select) as rows:
                         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                         await _send(send, self._file.begin())

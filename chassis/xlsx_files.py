@@ -82,6 +82,8 @@ class XlsxFile:
 
     def add(self, rows: Iterable[Sequence[Value]]) -> bytes:
         """These rows."""
+        if self._bytes > SHEET_MAX_BYTES:
+            self._next_sheet()
         written: list[str] = []
         for row in rows:
             if self._rows == SHEET_MAX_ROWS:
@@ -90,8 +92,6 @@ class XlsxFile:
                 self._next_sheet()
             written.append(self._row(row))
         self._write("".join(written))
-        if self._bytes > SHEET_MAX_BYTES:
-            self._next_sheet()
         return self._sink.take()
 
     def end(self) -> bytes:
@@ -109,7 +109,6 @@ class XlsxFile:
     def _begin_sheet(self) -> None:
         self._sheets += 1
         self._rows = 0
-        self._bytes = 0
         part = zipfile.ZipInfo(f"xl/worksheets/sheet{self._sheets}.xml")
         part.compress_type = zipfile.ZIP_DEFLATED
         self._sheet = self._archive.open(part, "w")
@@ -118,6 +117,7 @@ class XlsxFile:
         view = f'<sheetViews><sheetView workbookViewId="0">{pane}</sheetView></sheetViews>'
         self._write(f'{_XML}<worksheet xmlns="{_MAIN}">{view}{columns}<sheetData>')
         self._write(self._row(self._titles, style=_HEAD))
+        self._bytes = 0
 
     def _end_sheet(self) -> None:
         self._write("</sheetData></worksheet>")

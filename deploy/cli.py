@@ -5,6 +5,7 @@ import errno
 import logging
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import structlog
@@ -40,6 +41,8 @@ letters = typer.Typer(help=_("Records that a service could not process."), no_ar
 commands.add_typer(letters, name="dead-letters")
 points = typer.Typer(help=_("Points by hand, and the proof of the ledger."), no_args_is_help=True)
 commands.add_typer(points, name="loyalty")
+exports = typer.Typer(help=_("The ledger as a file, CSV or XLSX."), no_args_is_help=True)
+points.add_typer(exports, name="export")
 
 Services = Annotated[
     list[str] | None, typer.Option("--service", help=_("Of this service only; may be given several times."))
@@ -50,6 +53,12 @@ HowMany = Annotated[int, typer.Argument(metavar="POINTS", min=1, help=_("How man
 Reason = Annotated[str, typer.Option(help=_("Why, as a word of your own: complaint, mistake."))]
 Comment = Annotated[str | None, typer.Option(help=_("For the staff alone."))]
 SomeTopic = Annotated[str | None, typer.Option("--topic", help=_("Of this topic only."))]
+
+Since = Annotated[str | None, typer.Option("--from", help=_("Of this moment or later: 2026-01-01T00:00:00+03:00."))]
+Until = Annotated[str | None, typer.Option("--to", help=_("Before this moment."))]
+Store = Annotated[str | None, typer.Option("--store", help=_("Of this store's receipts only."))]
+TimeZone = Annotated[str, typer.Option(help=_("Whose clock tells the moments: Europe/Moscow."))]
+Output = Annotated[Path, typer.Option("--output", "-o", help=_("Where to: a name that ends with .csv or .xlsx."))]
 
 
 def app() -> None:
@@ -211,6 +220,31 @@ def reverse(
 ) -> None:
     with ServiceApi(run_settings()) as api:
         loyalty.reverse(api, _console(), operation, {"reason": reason, "comment": comment})
+
+
+@exports.command("operations", help=_("Operations by when they were entered, the newest first."))
+def export_operations(
+    output: Output,
+    since: Since = None,
+    until: Until = None,
+    store: Store = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", help=_("Of this type only; may be given several times."))
+    ] = None,
+    time_zone: TimeZone = "UTC",
+) -> None:
+    query = {"from": since, "to": until, "store_id": store, "type": types, "time_zone": time_zone}
+    with ServiceApi(run_settings()) as api:
+        loyalty.export(api, _console(), "operations", output, query)
+
+
+@exports.command("purchases", help=_("Purchases by when they were completed, the newest first."))
+def export_purchases(
+    output: Output, since: Since = None, until: Until = None, store: Store = None, time_zone: TimeZone = "UTC"
+) -> None:
+    query = {"from": since, "to": until, "store_id": store, "time_zone": time_zone}
+    with ServiceApi(run_settings()) as api:
+        loyalty.export(api, _console(), "purchases", output, query)
 
 
 @commands.command(help=_("What every service knows of one customer."))

@@ -16,13 +16,14 @@ from chassis.pagination import Keyset, Page, Paging
 from chassis.periods import Period
 from chassis.request_transaction import Tx, service_router
 from contracts.currencies import in_major_units
+from services.loyalty.operations_api import PLAN_FOR_WHAT_IS_SOUGHT
 from services.loyalty.tables import purchases
 
 router = service_router()
 
 NEWEST_FIRST: Final = Keyset([purchases.c.completed_at, purchases.c.receipt_id], descending=True)
 PURCHASES: Final = sa.select(*(column for column in purchases.c if column.name not in ("lines", "content_hash"))).where(
-    purchases.c.state != "awaited"
+    purchases.c.state != sa.literal_column("'awaited'")
 )
 
 
@@ -88,6 +89,7 @@ Sought = Annotated[sa.Select[Any], Depends(_sought)]
 @router.get("/purchases")
 async def list_purchases(tx: Tx, sought: Sought, paging: Paging) -> Page[PurchaseFound]:
     """Purchases, the last completed first. The period is that of completing them."""
+    await tx.sql(PLAN_FOR_WHAT_IS_SOUGHT)
     rows, following = await NEWEST_FIRST.page(tx, sought, paging)
     return Page(items=[PurchaseFound.model_validate(row._mapping) for row in rows], next=following)
 
