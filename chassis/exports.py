@@ -13,7 +13,7 @@ from typing import Annotated, Any, Final, Literal, NamedTuple
 from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
-from fastapi import Depends, Header, Path, Query, Request
+from fastapi import Depends, Path, Query, Request
 from pydantic import AfterValidator
 from starlette.requests import ClientDisconnect
 from starlette.responses import StreamingResponse
@@ -29,6 +29,7 @@ from chassis.xlsx_files import XlsxFile
 from contracts.fields import Language
 
 PIECE_ROWS: Final = 100
+"""With 500 other requests wait three times as long (99 % within 139 ms instead of 45), and no file is done sooner."""
 STALL_S: Final = 30
 """A reader who takes nothing for so long is given up: the snapshot of a file keeps old rows from being vacuumed."""
 LONGEST_S: Final = 3600
@@ -181,9 +182,9 @@ def _export_asked(
     separator: Annotated[
         Separator, Query(description="Of a CSV file; `semicolon` is what Excel in Russian opens, with decimal commas.")
     ] = "comma",
-    accept_language: Annotated[str | None, Header(include_in_schema=False)] = None,
 ) -> ExportAsked:
-    return ExportAsked(request, format, ZoneInfo(time_zone), separator, preferred_language(accept_language))
+    language = preferred_language(request.headers.get("accept-language"))
+    return ExportAsked(request, format, ZoneInfo(time_zone), separator, language)
 
 
 Exporting = Annotated[ExportAsked, Depends(_export_asked)]

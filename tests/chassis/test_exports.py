@@ -51,6 +51,12 @@ async def export_what_breaks(asked: Exporting) -> Export:
     return asked.of(broken, COLUMNS, "broken")
 
 
+@router.get("/endless.{format}")
+async def export_without_end(asked: Exporting) -> Export:
+    number, now = sa.func.generate_series(1, 10**9).label("id"), sa.func.now().label("at")
+    return asked.of(sa.select(number, now, sa.null().label("note")), COLUMNS, "endless")
+
+
 @pytest.fixture
 async def database(open_database: OpenDatabase) -> Database:
     return await open_database(metadata, database_pool_size=2)
@@ -157,21 +163,23 @@ async def test_a_file_is_one_snapshot_whatever_is_done_while_it_is_read(
     assert (int(str(last[0])), last[2]) == (MANY, "milk")
 
 
-async def test_the_connection_of_a_reader_who_goes_away_comes_back(database: Database, port: int) -> None:
-    await visited(database, MANY, "milk" * 100)
-    async with httpx.AsyncClient() as client, client.stream("GET", f"http://127.0.0.1:{port}/visits.csv") as answer:
+@pytest.mark.parametrize("suffix", ["csv", "xlsx"])
+async def test_the_connection_of_a_reader_who_goes_away_comes_back(database: Database, port: int, suffix: str) -> None:
+    url = f"http://127.0.0.1:{port}/endless.{suffix}"
+    async with httpx.AsyncClient() as client, client.stream("GET", url) as answer:
         pieces = answer.aiter_raw()
         await anext(pieces)
         assert database.engine.pool.checkedout() == 1  # type: ignore[attr-defined]
     await until_nobody_reads(database)
 
 
+@pytest.mark.parametrize("limit", ["STALL_S", "LONGEST_S"])
 async def test_a_reader_who_takes_nothing_is_given_up(
-    database: Database, port: int, monkeypatch: pytest.MonkeyPatch
+    database: Database, port: int, monkeypatch: pytest.MonkeyPatch, limit: str
 ) -> None:
-    monkeypatch.setattr(exports, "STALL_S", 0.2)
-    await visited(database, MANY, "milk" * 100)
-    async with httpx.AsyncClient() as client, client.stream("GET", f"http://127.0.0.1:{port}/visits.csv") as answer:
+    monkeypatch.setattr(exports, limit, 0.2)
+    url = f"http://127.0.0.1:{port}/endless.csv"
+    async with httpx.AsyncClient() as client, client.stream("GET", url) as answer:
         pieces = answer.aiter_raw()
         await anext(pieces)
         await until_nobody_reads(database)
@@ -206,10 +214,9 @@ async def test_a_slow_reader_is_not_taken_for_a_frozen_process(open_database: Op
 async def test_others_are_answered_while_a_file_is_read_and_only_so_many_files_are_made_at_a_time(
     database: Database, port: int
 ) -> None:
-    await visited(database, MANY, "milk" * 100)
     url = f"http://127.0.0.1:{port}"
     async with httpx.AsyncClient() as client:
-        async with client.stream("GET", f"{url}/visits.csv") as answer:
+        async with client.stream("GET", f"{url}/endless.csv") as answer:
             pieces = answer.aiter_raw()
             await anext(pieces)
             other = await client.get(f"{url}/dead-letters")
