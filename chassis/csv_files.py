@@ -54,6 +54,9 @@ class CsvFile:
         """What follows the last row."""
         return b""
 
+    def close(self) -> None:
+        """Nothing is held open."""
+
     def _cell(self, value: Value) -> object:
         if isinstance(value, str):
             return f"'{value}" if is_formula(value) else value

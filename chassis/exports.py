@@ -136,18 +136,28 @@ class Export(StreamingResponse):
 
     async def _stream(self, send: Send) -> None:
         async with asyncio.timeout(LONGEST_S):
-            with self._turns.one():
+            with self._turns.one(), contextlib.closing(self._file):
                 async with self._database.reading() as tx:
                     await tx.sql(SET)
                     async with tx.connection.stream(self._select) as rows:
                         await send({"type": "http.response.start", "status": 200, "headers": self.raw_headers})
                         await _send(send, self._file.begin())
                         async for piece in rows.partitions():
-                            await _send(send, await asyncio.to_thread(self._written, piece))
-                await _send(send, await asyncio.to_thread(self._file.end), more=False)
+                            await _send(send, await _in_thread(self._written, piece))
+                await _send(send, await _in_thread(self._file.end), more=False)
 
     def _written(self, rows: Sequence[sa.Row[Any]]) -> bytes:
         return self._file.add([value(row) for value in self._values] for row in rows)
+
+
+async def _in_thread(write: Callable[..., bytes], *arguments: object) -> bytes:
+    """Who is cancelled meanwhile waits for its end: two may not be at the same file."""
+    writing = asyncio.create_task(asyncio.to_thread(write, *arguments))
+    try:
+        return await asyncio.shield(writing)
+    except asyncio.CancelledError:
+        await asyncio.wait([writing])
+        raise
 
 
 async def _send(send: Send, body: bytes, *, more: bool = True) -> None:

@@ -8,7 +8,7 @@ import zipfile
 from collections.abc import Iterable, Sequence
 from datetime import UTC, date, datetime
 from decimal import Decimal
-from typing import Final
+from typing import IO, Final
 from uuid import UUID
 from xml.sax.saxutils import escape
 from zoneinfo import ZoneInfo
@@ -71,6 +71,7 @@ class XlsxFile:
         self._columns = [_letters(number) for number in range(len(titles))]
         self._sink = _Sink()
         self._archive = zipfile.ZipFile(self._sink, "w", zipfile.ZIP_DEFLATED, compresslevel=1)
+        self._sheet: IO[bytes] | None = None
         self._sheets = 0
         self._rows = 0
         self._bytes = 0
@@ -102,6 +103,12 @@ class XlsxFile:
         self._archive.close()
         return self._sink.take()
 
+    def close(self) -> None:
+        """Give up what has no end yet: an archive that is left open complains when it is collected."""
+        if self._sheet is not None:
+            self._sheet.close()
+        self._archive.close()
+
     def _next_sheet(self) -> None:
         self._end_sheet()
         self._begin_sheet()
@@ -121,9 +128,11 @@ class XlsxFile:
 
     def _end_sheet(self) -> None:
         self._write("</sheetData></worksheet>")
+        assert self._sheet is not None
         self._sheet.close()
 
     def _write(self, text: str) -> None:
+        assert self._sheet is not None
         self._bytes += self._sheet.write(text.encode())
 
     def _row(self, row: Sequence[Value], style: int = 0) -> str:

@@ -2,6 +2,7 @@
 
 import asyncio
 import csv
+import gc
 import io
 from collections.abc import AsyncIterator
 from operator import attrgetter
@@ -164,13 +165,16 @@ async def test_a_file_is_one_snapshot_whatever_is_done_while_it_is_read(
 
 
 @pytest.mark.parametrize("suffix", ["csv", "xlsx"])
-async def test_the_connection_of_a_reader_who_goes_away_comes_back(database: Database, port: int, suffix: str) -> None:
+async def test_the_connection_of_a_reader_who_goes_away_comes_back_and_nothing_is_left_open(
+    database: Database, port: int, suffix: str
+) -> None:
     url = f"http://127.0.0.1:{port}/endless.{suffix}"
     async with httpx.AsyncClient() as client, client.stream("GET", url) as answer:
         pieces = answer.aiter_raw()
         await anext(pieces)
         assert database.engine.pool.checkedout() == 1  # type: ignore[attr-defined]
     await until_nobody_reads(database)
+    gc.collect()
 
 
 @pytest.mark.parametrize("limit", ["STALL_S", "LONGEST_S"])

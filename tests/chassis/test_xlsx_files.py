@@ -1,3 +1,4 @@
+import gc
 import io
 import zipfile
 from collections.abc import Sequence
@@ -115,3 +116,14 @@ def test_every_piece_leaves_at_once() -> None:
     pieces = [len(file.add([[f"{number * 7919:x}" * 10] for number in range(2000)])) for _ in range(20)]
     assert min(pieces) > 0
     assert len(file.end()) < 10 * max(pieces)
+
+
+@pytest.mark.parametrize("begun", [False, True])
+def test_a_file_that_is_given_up_is_let_go_of_in_silence(begun: bool) -> None:
+    file = XlsxFile(["Thing"], MOSCOW, "things")
+    if begun:
+        file.begin()
+        file.add([["milk"]])
+    file.close()
+    del file
+    gc.collect()

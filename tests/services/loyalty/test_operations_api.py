@@ -83,6 +83,7 @@ async def test_operations_are_found_by_what_they_are(loyalty: Loyalty, api: http
     assert await kinds(api, customer_id=anna) == [("return", -50), ("purchase", 57)]
     assert await kinds(api, customer_id=boris, type="purchase") == [("purchase", 10)]
     assert await kinds(api, receipt_id="r-anna") == [("return", -50), ("purchase", 57)]
+    assert await kinds(api, receipt_id="r-boris") == [("purchase", 10)]
     assert await kinds(api, actor="operator:olga") == [("reversal", -100), ("manual", 100)]
     assert await kinds(api, receipt_id="r-nobody") == await kinds(api, store_id="1") == []
 
