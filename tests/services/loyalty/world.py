@@ -10,7 +10,7 @@ import httpx
 import orjson
 import sqlalchemy as sa
 
-from chassis.database import Database
+from chassis.database import Clock, Database
 from chassis.dead_letters import Cap
 from chassis.delivery import Delivery
 from chassis.envelope import Heard
@@ -32,13 +32,17 @@ _numbers = itertools.count(1)
 
 
 class Loyalty:
-    """One instance of the service; its clock stands."""
+    """One instance of the service; its clock stands until `use_clock`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database("loyalty", settings, clock=lambda: NOW)
         self._batches = Database("loyalty", settings, clock=lambda: NOW, for_batches=True)
         self.delivery = Delivery("loyalty", hears, self._batches, cap=Cap(1000, timedelta(days=1)))
+
+    def use_clock(self, clock: Clock) -> None:
+        """From now on it is as late as the clock says."""
+        self.database.clock = self._batches.clock = clock
 
     async def hear(self, *records: Record | Heard) -> None:
         """One batch; a record is an event of its own, even where the same was heard before."""
