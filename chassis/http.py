@@ -16,6 +16,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from chassis import dead_letter_api
 from chassis.database import Database
 from chassis.edge import Gate, RequestLine, WhoseKey, is_loopback
+from chassis.exports import Turns
 from chassis.languages import CHASSIS, LANGUAGES, translator
 from chassis.problems import ProblemDocument, answer_with_problems
 from chassis.request_transaction import TransactionRoute, Tx, service_router
@@ -70,6 +71,7 @@ def build_app(
     )
     app.state.database = database
     app.state.settings = settings
+    app.state.turns = Turns(settings.database_pool_size)
     app.state.texts = texts or _folder_of(router)
     for language in LANGUAGES:
         translator(app.state.texts, language)

@@ -5,6 +5,7 @@ standard library's, of which they are a subclass.
 """
 
 import uuid
+from datetime import datetime
 
 import uuid_utils
 from asyncpg.pgproto.pgproto import UUID
@@ -23,3 +24,8 @@ def new_id_text() -> str:
 def read_id(text: str) -> uuid.UUID:
     """The UUID that is spelled so; raises ValueError."""
     return UUID(text)
+
+
+def least_id(moment: datetime) -> uuid.UUID:
+    """No UUIDv7 that is made at the moment or later is less; the moment lies after 1970."""
+    return UUID((int(moment.timestamp() * 1000) << 80).to_bytes(16, "big"))

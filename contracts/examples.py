@@ -114,7 +114,6 @@ EXAMPLES: Final[dict[str, Example]] = {
         ],
         "discount_minor": 6000,
         "total_minor": 114000,
-        "hold_id": HOLD,
     },
     "pos.purchase_returned.v1": {
         "return_id": RETURN,

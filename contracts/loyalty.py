@@ -45,7 +45,9 @@ class CategoryTotal(Part):
     """Sum of the totals of its lines."""
 
 
-class _OfAccount(Event):
+class OfAccount(Event):
+    """An event about one account; it is keyed by the account's customer."""
+
     customer_id: CustomerId
     """Whose points they are."""
     account_id: Id
@@ -58,7 +60,7 @@ class _OfAccount(Event):
         return str(self.customer_id)
 
 
-class _Operation(_OfAccount):
+class _Operation(OfAccount):
     operation_id: Id
     """The ledger operation; one event an operation."""
     balance_after: SignedPoints
@@ -168,76 +170,7 @@ class PointsRefunded(_Operation, type="loyalty.points_refunded.v1", topic="loyal
     """When the goods came back."""
 
 
-class PointsHeld(_OfAccount, type="loyalty.points_held.v1", topic="loyalty.events"):
-    """Points are reserved for a purchase until it is completed, let go, or the hold times out."""
-
-    hold_id: Id
-    """The hold; the completed purchase names it."""
-    receipt_id: ReceiptId
-    """The purchase's receipt."""
-    store_id: StoreId
-    """Where the purchase is."""
-    terminal_id: TerminalId
-    """The till of the purchase."""
-    points: Points
-    """Points held."""
-    worth_minor: MoneyMinor
-    """Money that the till takes off the receipt for them."""
-    currency: Currency
-    """Money of the receipt."""
-    held_at: Moment
-    """When they were held."""
-    expires_at: Moment
-    """When the hold times out."""
-    available_after: Points
-    """Points that can be spent now."""
-
-
-class HoldReleased(_OfAccount, type="loyalty.hold_released.v1", topic="loyalty.events"):
-    """Held points can be spent again."""
-
-    hold_id: Id
-    """The hold."""
-    receipt_id: ReceiptId
-    """The purchase's receipt."""
-    points: Points
-    """Points that were held."""
-    because: Annotated[
-        Literal["released", "timed_out", "not_captured", "accounts_changed"], Field(examples=["timed_out"])
-    ]
-    """By the till; by itself; the purchase was completed without it; the customer was merged or changed families."""
-    released_at: Moment
-    """When."""
-    available_after: Points
-    """Points that can be spent now."""
-
-
-class PurchaseAbandoned(Event, type="loyalty.purchase_abandoned.v1", topic="loyalty.events"):
-    """A quoted purchase came to nothing."""
-
-    customer_id: CustomerId
-    """Whose purchase it would have been."""
-    receipt_id: ReceiptId
-    """The receipt that it would have had."""
-    store_id: StoreId
-    """Where it was quoted."""
-    terminal_id: TerminalId
-    """By which till."""
-    total_minor: MoneyMinor
-    """What would have been paid."""
-    currency: Currency
-    """Money of the receipt."""
-    quoted_at: Moment
-    """When it was quoted last."""
-    abandoned_at: Moment
-    """When it was given up."""
-
-    @property
-    def key(self) -> str:
-        return str(self.customer_id)
-
-
-class PointsActivated(_OfAccount, type="loyalty.points_activated.v1", topic="loyalty.events"):
+class PointsActivated(OfAccount, type="loyalty.points_activated.v1", topic="loyalty.events"):
     """Points that were earned before can be spent from now on."""
 
     points: Points
@@ -248,7 +181,7 @@ class PointsActivated(_OfAccount, type="loyalty.points_activated.v1", topic="loy
     """Points that can be spent now, all together."""
 
 
-class PointsExpiring(_OfAccount, type="loyalty.points_expiring.v1", topic="loyalty.events"):
+class PointsExpiring(OfAccount, type="loyalty.points_expiring.v1", topic="loyalty.events"):
     """Points will burn soon, if they are not spent before: time to tell the customer. Said once for each such day."""
 
     points: Points
@@ -327,7 +260,7 @@ Coefficient = Annotated[
 ]
 
 
-class CoefficientsChanged(_OfAccount, type="loyalty.coefficients_changed.v1", topic="loyalty.events"):
+class CoefficientsChanged(OfAccount, type="loyalty.coefficients_changed.v1", topic="loyalty.events"):
     """A customer's own coefficients are others from now on; what was earned before stays as it was."""
 
     bonus_before: Coefficient
@@ -346,7 +279,7 @@ class CoefficientsChanged(_OfAccount, type="loyalty.coefficients_changed.v1", to
     """When."""
 
 
-class FamilyJoined(_OfAccount, type="loyalty.family_joined.v1", topic="loyalty.events"):
+class FamilyJoined(OfAccount, type="loyalty.family_joined.v1", topic="loyalty.events"):
     """Another customer's cards open this account from now on."""
 
     member_id: CustomerId
@@ -357,7 +290,7 @@ class FamilyJoined(_OfAccount, type="loyalty.family_joined.v1", topic="loyalty.e
     """When."""
 
 
-class FamilyLeft(_OfAccount, type="loyalty.family_left.v1", topic="loyalty.events"):
+class FamilyLeft(OfAccount, type="loyalty.family_left.v1", topic="loyalty.events"):
     """Another customer's cards open this account no more."""
 
     member_id: CustomerId
@@ -398,7 +331,7 @@ class TermsChanged(Event, type="loyalty.terms_changed.v1", topic="loyalty.events
         return str(self.terms_id)
 
 
-class AccountFrozen(_OfAccount, type="loyalty.account_frozen.v1", topic="loyalty.events"):
+class AccountFrozen(OfAccount, type="loyalty.account_frozen.v1", topic="loyalty.events"):
     """From now on nothing is earned on the account and nothing is spent from it; the balance stays as it is."""
 
     reason: Annotated[Code, Field(examples=["suspected_fraud"])]
@@ -407,7 +340,7 @@ class AccountFrozen(_OfAccount, type="loyalty.account_frozen.v1", topic="loyalty
     """When the customer was blocked."""
 
 
-class AccountUnfrozen(_OfAccount, type="loyalty.account_unfrozen.v1", topic="loyalty.events"):
+class AccountUnfrozen(OfAccount, type="loyalty.account_unfrozen.v1", topic="loyalty.events"):
     """The account is as it was before it was frozen."""
 
     unfrozen_at: Moment

@@ -27,6 +27,7 @@ from contracts.feedback import (
     TelegramLinked,
     TelegramUnlinked,
 )
+from contracts.holds import HoldReleased, PointsHeld, PurchaseAbandoned
 from contracts.limits import PointsCorrected, ReviewDecided, ReviewOpened
 from contracts.loyalty import (
     AccountFrozen,
@@ -35,19 +36,16 @@ from contracts.loyalty import (
     CoefficientsChanged,
     FamilyJoined,
     FamilyLeft,
-    HoldReleased,
     OperationReversed,
     PointsAccrued,
     PointsActivated,
     PointsAdjusted,
     PointsExpired,
     PointsExpiring,
-    PointsHeld,
     PointsMoved,
     PointsRedeemed,
     PointsRefunded,
     PointsReturned,
-    PurchaseAbandoned,
     TermsChanged,
 )
 from contracts.messaging import (

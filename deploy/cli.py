@@ -6,6 +6,7 @@ import errno
 import logging
 import sys
 from collections.abc import Coroutine
+from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import structlog
@@ -43,6 +44,8 @@ points = typer.Typer(help=_("Points by hand, and the proof of the ledger."), no_
 commands.add_typer(points, name="loyalty")
 tills = typer.Typer(help=_("Tills that speak HTTP, and their keys."), no_args_is_help=True)
 commands.add_typer(tills, name="terminals")
+exports = typer.Typer(help=_("The ledger as a file, CSV or XLSX."), no_args_is_help=True)
+points.add_typer(exports, name="export")
 
 Services = Annotated[
     list[str] | None, typer.Option("--service", help=_("Of this service only; may be given several times."))
@@ -54,6 +57,12 @@ HowMany = Annotated[int, typer.Argument(metavar="POINTS", min=1, help=_("How man
 Reason = Annotated[str, typer.Option(help=_("Why, as a word of your own: complaint, mistake."))]
 Comment = Annotated[str | None, typer.Option(help=_("For the staff alone."))]
 SomeTopic = Annotated[str | None, typer.Option("--topic", help=_("Of this topic only."))]
+
+Since = Annotated[str | None, typer.Option("--from", help=_("Of this moment or later: 2026-01-01T00:00:00+03:00."))]
+Until = Annotated[str | None, typer.Option("--to", help=_("Before this moment."))]
+Store = Annotated[str | None, typer.Option("--store", help=_("Of this store's receipts only."))]
+TimeZone = Annotated[str, typer.Option(help=_("Whose clock tells the moments: Europe/Moscow."))]
+Output = Annotated[Path, typer.Option("--output", "-o", help=_("Where to: a name that ends with .csv or .xlsx."))]
 
 
 def app() -> None:
@@ -191,11 +200,14 @@ def give(
     how_many: HowMany,
     reason: Reason,
     comment: Comment = None,
+    occasion: Annotated[
+        str, typer.Option("--type", help=_("manual, registration, birthday, referral, activity, promotion, gift …"))
+    ] = "manual",
     expires_at: Annotated[
         str | None, typer.Option(help=_("When they burn, as 2026-12-31T00:00:00+03:00; else as the terms say."))
     ] = None,
 ) -> None:
-    form = {"points": how_many, "reason": reason, "comment": comment, "expires_at": expires_at}
+    form = {"points": how_many, "type": occasion, "reason": reason, "comment": comment, "expires_at": expires_at}
     with ServiceApi(run_settings()) as api:
         loyalty.adjust(api, _console(), phone_or_card, form)
 
@@ -207,14 +219,16 @@ def take(phone_or_card: Whose, how_many: HowMany, reason: Reason, comment: Comme
         loyalty.adjust(api, _console(), phone_or_card, form)
 
 
-@points.command(help=_("Take back what was done by hand, whole and once."))
+@points.command(help=_("Take back what was done by hand, whole or in part, never twice."))
 def reverse(
     operation: Annotated[str, typer.Argument(metavar="ID", help=_("The operation's id."))],
     reason: Reason,
     comment: Comment = None,
+    how_many: Annotated[int | None, typer.Option("--points", min=1, help=_("So many of its points; else all."))] = None,
 ) -> None:
+    form = {"reason": reason, "comment": comment, "points": how_many}
     with ServiceApi(run_settings()) as api:
-        loyalty.reverse(api, _console(), operation, {"reason": reason, "comment": comment})
+        loyalty.reverse(api, _console(), operation, form)
 
 
 @tills.command("register", help=_("Register a till, or move it to another store."))
@@ -247,6 +261,31 @@ def unblock_till(till: SomeTill) -> None:
 def list_tills() -> None:
     with ServiceApi(run_settings()) as api:
         terminals.show_list(api, _console())
+
+
+@exports.command("operations", help=_("Operations by when they were entered, the newest first."))
+def export_operations(
+    output: Output,
+    since: Since = None,
+    until: Until = None,
+    store: Store = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", help=_("Of this type only; may be given several times."))
+    ] = None,
+    time_zone: TimeZone = "UTC",
+) -> None:
+    query = {"from": since, "to": until, "store_id": store, "type": types, "time_zone": time_zone}
+    with ServiceApi(run_settings()) as api:
+        loyalty.export(api, _console(), "operations", output, query)
+
+
+@exports.command("purchases", help=_("Purchases by when they were completed, the newest first."))
+def export_purchases(
+    output: Output, since: Since = None, until: Until = None, store: Store = None, time_zone: TimeZone = "UTC"
+) -> None:
+    query = {"from": since, "to": until, "store_id": store, "time_zone": time_zone}
+    with ServiceApi(run_settings()) as api:
+        loyalty.export(api, _console(), "purchases", output, query)
 
 
 @commands.command(help=_("What every service knows of one customer."))

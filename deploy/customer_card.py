@@ -75,6 +75,10 @@ def _balance(api: ServiceApi, customer_id: str) -> Iterator[str]:
         yield _("{points} points ({currency}), level {level}").format(
             points=figure(account["available"]), currency=account["points_currency"], level=account["level"]
         )
+        besides = {"pending": _("not activated yet"), "held": _("held for purchases"), "debt": _("owed")}
+        for bucket, words in besides.items():
+            if account[bucket]:
+                yield f"  {words}: {figure(account[bucket])}"
 
 
 def _operations(api: ServiceApi, customer_id: str) -> Iterator[str]:
@@ -88,9 +92,20 @@ def told_operation(operation: Json) -> str:
         "purchase": _("purchase"),
         "return": _("return"),
         "cancellation": _("cancellation"),
+        "order_payment": _("paid with points"),
+        "refund": _("refund of points"),
+        "registration": _("registration"),
+        "birthday": _("birthday"),
+        "referral": _("referral"),
+        "activity": _("activity"),
+        "promotion": _("promotion"),
+        "gift": _("gift"),
+        "compensation": _("compensation"),
         "manual": _("by hand"),
         "reversal": _("reversal"),
         "expiry": _("expiry"),
+        "merge": _("merge"),
+        "unmerge": _("merge undone"),
     }
     kind = kinds.get(operation["type"], operation["type"])
     by_hand = (operation["reason"], operation["actor"])

@@ -1,6 +1,7 @@
 """`kopilka loyalty`: points by hand and the proof of the ledger, over loyalty's HTTP API."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -11,6 +12,7 @@ from deploy.status_table import figure
 from deploy.trouble import Trouble
 from deploy.words import _, ngettext
 
+FORMATS = (".csv", ".xlsx")
 PROOF_S = 3600.0
 """The proof reads the whole ledger."""
 
@@ -65,6 +67,16 @@ def reverse(api: ServiceApi, console: Console, operation_id: str, form: Mapping[
     """Take back what was done by hand."""
     done = api.post("loyalty", f"/operations/{operation_id}/reversal", form=form)
     _print(console, f"{done['id']}  {told_operation(done)}")
+
+
+def export(
+    api: ServiceApi, console: Console, what: str, file: Path, query: Mapping[str, str | Sequence[str] | None]
+) -> None:
+    """Put operations or purchases into the file, whose suffix says whether it is CSV or XLSX."""
+    if file.suffix not in FORMATS:
+        raise Trouble(_("{file}: end its name with one of {suffixes}").format(file=file, suffixes=", ".join(FORMATS)))
+    size = api.download("loyalty", f"/{what}{file.suffix}", file, **query)
+    _print(console, _("{file}: {size} bytes").format(file=file, size=figure(size)))
 
 
 def _print(console: Console, line: str) -> None:

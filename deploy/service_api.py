@@ -3,7 +3,8 @@
 import getpass
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
@@ -14,6 +15,8 @@ from deploy.trouble import Trouble
 from deploy.words import _, operator_language
 
 TIMEOUT_S = 10.0
+FIRST_BYTE_S = 300.0
+"""A large file may have to be sorted before its first row."""
 NOT_FOUND = 404
 
 
@@ -57,6 +60,25 @@ class ServiceApi:
         """Make it so, as the operator of this terminal; the answer's JSON."""
         return self._said(service, self._send(service, "PUT", path, {}, form=form))
 
+    def download(self, service: str, path: str, file: Path, **query: str | Sequence[str] | None) -> int:
+        """Put the answer into the file, which is there only when it is whole; gives its size in bytes."""
+        given = {name: value for name, value in query.items() if value is not None}
+        url = self._settings.url(service) + path
+        unfinished = file.with_name(f"{file.name}.part")
+        try:
+            with self._client.stream("GET", url, params=given, timeout=FIRST_BYTE_S) as answer:
+                if not answer.is_success:
+                    answer.read()
+                    self._said(service, answer)
+                with unfinished.open("wb") as written:
+                    for piece in answer.iter_bytes():
+                        written.write(piece)
+            return unfinished.replace(file).stat().st_size
+        except httpx.HTTPError as error:
+            raise self._silent(service, error) from error
+        finally:
+            unfinished.unlink(missing_ok=True)
+
     def _send(
         self,
         service: str,
@@ -73,11 +95,14 @@ class ServiceApi:
         try:
             return self._client.request(method, url, params=given, headers=headers, json=form, timeout=timeout_s)
         except httpx.HTTPError as error:
-            raise Trouble(
-                _("{service} does not answer at {url} ({reason}); is it running? See `kopilka status`").format(
-                    service=service, url=self._settings.url(service), reason=str(error) or type(error).__name__
-                )
-            ) from error
+            raise self._silent(service, error) from error
+
+    def _silent(self, service: str, error: httpx.HTTPError) -> Trouble:
+        return Trouble(
+            _("{service} does not answer at {url} ({reason}); is it running? See `kopilka status`").format(
+                service=service, url=self._settings.url(service), reason=str(error) or type(error).__name__
+            )
+        )
 
     def _said(self, service: str, answer: httpx.Response) -> Any:
         if answer.is_success:

@@ -21,7 +21,7 @@ import sqlalchemy as sa
 from chassis.actor import Actor
 from chassis.problems import Problem
 from chassis.transaction import Transaction
-from contracts.customers import ContactErased, CustomersMerged, CustomersUnmerged
+from contracts.customers import Contact, CustomersMerged, CustomersUnmerged
 from services.customers import audit, cards, reachability
 from services.customers.contacts import contact_of, tell
 from services.customers.customer import Customer, changeable, living, lock, read_one
@@ -47,6 +47,19 @@ def given_back(survivor: Customer, taken: Mapping[str, str]) -> dict[str, Any]:
     return {name: getattr(survivor, name) for name, value in taken.items() if _text(getattr(survivor, name)) == value}
 
 
+def resting_contact(merged: Customer, taken: Mapping[str, Any]) -> Contact:
+    """A contact that nobody can write to, whose phone still names whose purchase it is, unless the survivor took it.
+
+    No tombstone: that would erase what the record said elsewhere, and undoing the merge could not bring it back.
+    """
+    return Contact(
+        customer_id=merged.id,
+        phone=None if "phone" in taken else merged.phone,
+        language=merged.language,
+        time_zone=merged.time_zone,
+    )
+
+
 async def merge(tx: Transaction, customer_id: UUID, merged_id: UUID, who: Actor) -> tuple[Customer, bool]:
     """Make the one record part of the other; gives the survivor, and whether that is new.
 
@@ -67,7 +80,7 @@ async def merge(tx: Transaction, customer_id: UUID, merged_id: UUID, who: Actor)
     await audit.record(tx, merged.id, "merged_into", who, [str(survivor.id)])
     tx.say(
         CustomersMerged(customer_id=survivor.id, merged_id=merged.id, merged_at=tx.now),
-        ContactErased(customer_id=merged.id),
+        resting_contact(merged, taken),
     )
     return await tell(tx, survivor, who), True
 

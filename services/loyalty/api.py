@@ -16,7 +16,10 @@ from chassis.transaction import Transaction
 from services.loyalty import (
     balance_api,
     by_hand,
+    families,
+    operations_api,
     programme,
+    purchases_api,
     quote_api,
     reconciliation,
     reviews_api,
@@ -37,37 +40,27 @@ from services.loyalty.documents import (
     TermsOut,
     WaitingOut,
 )
+from services.loyalty.operations_api import OPERATIONS, of_customers
 from services.loyalty.purchases import Line
-from services.loyalty.tables import accounts, entries, holds, operation_notes, operations, purchases, returns
+from services.loyalty.tables import holds, operations, purchases, returns
 from services.loyalty.terms import Terms, all_terms, terms_at
 
 router = service_router(tags=["loyalty"])
 router.include_router(balance_api.router)
+router.include_router(operations_api.router)
+router.include_router(purchases_api.router)
 router.include_router(terminals_api.router)
 router.include_router(quote_api.router)
 router.include_router(quote_api.asking)
 router.include_router(reviews_api.router)
 router.include_router(till_api.router)
 
-_later = operations.alias()
-OPERATIONS = sa.select(
-    operations,
-    operation_notes.c.actor,
-    operation_notes.c.reason,
-    operation_notes.c.comment,
-    sa.select(_later.c.id)
-    .where(_later.c.reverses == operations.c.id, _later.c.type == "reversal")
-    .scalar_subquery()
-    .label("reversed_by"),
-).select_from(operations.outerjoin(operation_notes, operation_notes.c.operation_id == operations.c.id))
-
 
 @router.get("/customers/{customer_id}/operations")
 async def list_operations(customer_id: CustomerPath, tx: Tx, paging: Paging) -> Page[OperationOut]:
     """The customer's operations, newest first."""
-    mine = sa.select(accounts.c.id).where(accounts.c.customer_id == customer_id)
-    entered = sa.select(entries.c.operation_id).where(entries.c.account_id.in_(mine))
-    select = OPERATIONS.where(operations.c.id.in_(entered))
+    holder_id = await families.holder_of(tx, customer_id)
+    select = OPERATIONS.where(of_customers(sa.select(sa.literal(holder_id, sa.Uuid))))
     rows, following = await Keyset([operations.c.id], descending=True).page(tx, select, paging)
     return Page(items=[OperationOut.model_validate(row._mapping) for row in rows], next=following)
 

@@ -105,15 +105,24 @@ class OperationOut(BaseModel):
     id: UUID
     type: OperationType
     account_id: UUID
+    customer_id: UUID
     points: int = Field(description="As it changed the account; negative where points were taken.")
+    accrued: int = Field(description="`points` where they were given, else 0.")
+    deducted: int = Field(description="Without its sign, where they were taken, else 0.")
     receipt_id: str | None
+    card_number: str | None
+    store_id: str | None = Field(description="Of the receipt, as the four below.")
+    terminal_id: str | None
+    receipt_currency: str | None
+    receipt_total_minor: int | None = Field(description="Smallest unit.")
+    receipt_discount_minor: int | None
     reverses: UUID | None
     occurred_at: datetime
     entered_at: datetime
     actor: str | None = Field(description="Who did it by hand.", examples=["operator:anna"])
     reason: str | None = Field(description="Why it was done by hand.", examples=["complaint"])
     comment: str | None = Field(description="For the staff alone.")
-    reversed_by: UUID | None = Field(description="The operation that took it back.")
+    reversed_by: list[UUID] = Field(description="The operations that took it back, in parts or whole.")
 
 
 class WhyForm(BaseModel):

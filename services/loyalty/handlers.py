@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from itertools import groupby
 
 from chassis import waiting
+from chassis.envelope import Raw
 from chassis.hears import Hears
 from chassis.transaction import Transaction
 from contracts.customers import (
@@ -87,11 +88,20 @@ async def contacts_erased(erased: Sequence[ContactErased], tx: Transaction) -> N
 
 
 async def handle_waiting(tx: Transaction, recalled: Sequence[Record]) -> None:
-    """What waited has what it needs now: it goes the way of any other record of its type, in the order it came."""
-    for is_purchase, group in groupby(recalled, key=lambda each: isinstance(each, PurchaseCompleted)):
+    """What waited has what it needs now: it goes the way of any other record of its type, in the order it came.
+
+    With a purchase come the returns that waited for it: what was bought after a return is priced after it.
+    """
+    receipts = [awaited_receipt(each.receipt_id) for each in recalled if isinstance(each, PurchaseCompleted)]
+    came = sorted([*recalled, *await waiting.recall(tx, receipts)], key=lambda each: _place(tx.heard(each).raw))
+    for is_purchase, group in groupby(came, key=lambda each: isinstance(each, PurchaseCompleted)):
         if is_purchase:
             await purchases_completed([each for each in group if isinstance(each, PurchaseCompleted)], tx)
         else:
             for each in group:
                 if isinstance(each, PurchaseReturned | PurchaseCancelled):
                     await take_back(tx, each)
+
+
+def _place(raw: Raw) -> tuple[str, int, int]:
+    return raw.topic, raw.partition, raw.offset

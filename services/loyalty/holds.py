@@ -14,7 +14,7 @@ from prometheus_client import Counter
 
 from chassis.ids import new_id
 from chassis.transaction import Transaction
-from contracts.loyalty import HoldReleased, PointsHeld
+from contracts.holds import HoldReleased, PointsHeld
 from services.loyalty import ledger, lots, quotes
 from services.loyalty.accounts import Account, lock_accounts, of_account
 from services.loyalty.balances import say_balances

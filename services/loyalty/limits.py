@@ -35,9 +35,9 @@ OF_TERMINAL: Final[frozenset[Per]] = frozenset({"terminal"})
 
 ASKED: Final = "unnest($1::{kind}[], $2::timestamptz[], $3::timestamptz[]) AS asked (subject, after, before)"
 PURCHASES: Final = """
-SELECT completed_at AS at, card_number, customer_id, terminal_id, 1 AS purchases, points AS points_earned,
-       points_paid AS points_spent
-FROM {asked} JOIN purchases ON {subject} = asked.subject AND completed_at > asked.after AND completed_at < asked.before
+SELECT at, card_number, customer_id, terminal_id, 1 AS purchases, points AS points_earned, points_paid AS points_spent
+FROM {asked} JOIN purchases ON {subject} = asked.subject AND at > asked.after AND at < asked.before
+WHERE completed_at IS NOT NULL
 """
 RETURNS: Final = """
 SELECT returned_at AS at, card_number, customer_id, terminal_id, 1 AS returns

@@ -1,7 +1,7 @@
 """When points can be spent and when they burn: decisions on the terms and a moment."""
 
 import calendar
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -33,11 +33,12 @@ def expires_at(rules: Rules, begins_at: datetime) -> datetime | None:
     """
     if rules.lot_life_days is None and not rules.lot_life_months and rules.lots_end_with is None:
         return None
-    local = begins_at.astimezone(ZoneInfo(rules.time_zone))
-    local = _months_later(local, rules.lot_life_months) + timedelta(days=rules.lot_life_days or 0)
+    zone = ZoneInfo(rules.time_zone)
+    end = _months_later(begins_at.astimezone(zone), rules.lot_life_months).astimezone(UTC)
+    end += timedelta(days=rules.lot_life_days or 0)
     if rules.lots_end_with is not None:
-        local = _end_of_period(local, MONTHS_IN[rules.lots_end_with])
-    return local.astimezone(begins_at.tzinfo)
+        end = _end_of_period(end.astimezone(zone), MONTHS_IN[rules.lots_end_with]).astimezone(UTC)
+    return end
 
 
 def _months_later(moment: datetime, months: int) -> datetime:

@@ -105,7 +105,7 @@ async def merge(tx: Transaction, event: CustomersMerged) -> None:
         brought.append(await _bring(tx, event, account, into))
     was = await families.join_for_merge(tx, event.merged_id, survivor_id)
     kept = {"was": was, "brought": [_packed(each) for each in brought]}
-    await tx.sql(RECORD, event.merged_id, event.customer_id, event.merged_at, orjson.dumps(kept))
+    await tx.sql(RECORD, event.merged_id, event.customer_id, event.merged_at, orjson.dumps(kept, default=str))
     say_balances(tx, [survivor.main, merged.main])
 
 

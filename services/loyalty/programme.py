@@ -10,6 +10,7 @@ from zoneinfo import available_timezones
 import orjson
 
 from chassis.actor import Actor
+from chassis.field_faults import N_
 from chassis.ids import new_id
 from chassis.problems import Problem
 from chassis.transaction import Transaction
@@ -72,36 +73,36 @@ def contradictions(before: Rules, rules: Rules) -> Iterator[Problem]:
     yield from _of_account_kinds(before, rules)
     yield from _of_limits(rules)
     if rules.lot_life_days == 0 and not rules.lot_life_months and rules.lots_end_with is None:
-        yield _contradiction("lot_life_days", "points would burn at once; name a life of a day or more")
+        yield _contradiction("lot_life_days", N_("points would burn at once; name a life of a day or more"))
     if rules.lots_live_on_with_activity and rules.lot_life_days is None and not rules.lot_life_months:
-        yield _contradiction("lots_live_on_with_activity", "points that never burn need no new life")
+        yield _contradiction("lots_live_on_with_activity", N_("points that never burn need no new life"))
     if rules.time_zone not in available_timezones():
-        yield _contradiction("time_zone", "is no IANA time zone; Europe/Moscow is one")
+        yield _contradiction("time_zone", N_("is no IANA time zone; Europe/Moscow is one"))
 
 
 def _of_levels(rules: Rules) -> Iterator[Problem]:
     levels = rules.levels
     if levels[0].spent_minor_from != 0:
-        yield _contradiction("levels", "the first level begins at spent_minor_from 0")
+        yield _contradiction("levels", N_("the first level begins at spent_minor_from 0"))
     if any(lower.spent_minor_from >= higher.spent_minor_from for lower, higher in pairwise(levels)):
-        yield _contradiction("levels", "each level begins above the one before it")
+        yield _contradiction("levels", N_("each level begins above the one before it"))
     if _has_doubles([level.code for level in levels]):
-        yield _contradiction("levels", "two levels have the same code")
+        yield _contradiction("levels", N_("two levels have the same code"))
 
 
 def _of_currencies(before: Rules, rules: Rules) -> Iterator[Problem]:
     scales = {currency.code: currency.scale for currency in rules.points_currencies}
     if _has_doubles([currency.code for currency in rules.points_currencies]):
-        yield _contradiction("points_currencies", "two currencies have the same code")
+        yield _contradiction("points_currencies", N_("two currencies have the same code"))
     if any(scales.get(currency.code) != currency.scale for currency in before.points_currencies):
-        yield _contradiction("points_currencies", "a currency that is in use stays, with its scale")
+        yield _contradiction("points_currencies", N_("a currency that is in use stays, with its scale"))
 
 
 def _of_establishments(rules: Rules) -> Iterator[Problem]:
     if _has_doubles([each.code for each in rules.establishments]):
-        yield _contradiction("establishments", "two establishments have the same code")
+        yield _contradiction("establishments", N_("two establishments have the same code"))
     if _has_doubles([store for each in rules.establishments for store in set(each.stores)]):
-        yield _contradiction("establishments", "a store is in one establishment at most")
+        yield _contradiction("establishments", N_("a store is in one establishment at most"))
 
 
 def _of_account_kinds(before: Rules, rules: Rules) -> Iterator[Problem]:
@@ -109,20 +110,20 @@ def _of_account_kinds(before: Rules, rules: Rules) -> Iterator[Problem]:
     currencies = {currency.code for currency in rules.points_currencies}
     establishments = {each.code for each in rules.establishments}
     if _has_doubles([kind.code for kind in rules.account_kinds]):
-        yield _contradiction("account_kinds", "two kinds have the same code")
+        yield _contradiction("account_kinds", N_("two kinds have the same code"))
     if MAIN not in kinds or kinds[MAIN].establishment is not None:
-        yield _contradiction("account_kinds", "the kind main is needed, for all establishments")
+        yield _contradiction("account_kinds", N_("the kind main is needed, for all establishments"))
     if any(kind.points_currency not in currencies for kind in kinds.values()):
-        yield _contradiction("account_kinds", "a kind's points_currency is none of points_currencies")
+        yield _contradiction("account_kinds", N_("a kind's points_currency is none of points_currencies"))
     if any(kind.establishment is not None and kind.establishment not in establishments for kind in kinds.values()):
-        yield _contradiction("account_kinds", "a kind's establishment is none of establishments")
+        yield _contradiction("account_kinds", N_("a kind's establishment is none of establishments"))
     if any(kind.earns and kind.establishment is None for kind in kinds.values() if kind.code != MAIN):
-        yield _contradiction("account_kinds", "a kind that earns needs an establishment in which it does")
+        yield _contradiction("account_kinds", N_("a kind that earns needs an establishment in which it does"))
     if _has_doubles([kind.establishment for kind in kinds.values() if kind.earns and kind.code != MAIN]):
-        yield _contradiction("account_kinds", "in an establishment one kind earns at most")
+        yield _contradiction("account_kinds", N_("in an establishment one kind earns at most"))
     for kind in before.account_kinds:
         if kind.code not in kinds or kinds[kind.code].points_currency != kind.points_currency:
-            yield _contradiction("account_kinds", "a kind that is in use stays, with its currency")
+            yield _contradiction("account_kinds", N_("a kind that is in use stays, with its currency"))
 
 
 def _of_limits(rules: Rules) -> Iterator[Problem]:

@@ -11,7 +11,7 @@ from uuid import UUID
 
 from chassis.problems import Problem
 from chassis.transaction import Transaction
-from contracts.loyalty import PurchaseAbandoned
+from contracts.holds import PurchaseAbandoned
 from contracts.purchases import PurchaseLine
 from services.loyalty.accounts import Account, Opened
 from services.loyalty.paying import most_points, payable_minor, worth_minor

@@ -136,6 +136,7 @@ purchases = sa.Table(
     sa.Column("terminal_id", sa.Text),
     moment("quoted_at", nullable=True),
     moment("completed_at", nullable=True),
+    sa.Column("at", sa.DateTime(timezone=True), sa.Computed("COALESCE(completed_at, quoted_at)", persisted=True)),
     sa.Column("currency", sa.Text),
     sa.Column("total_minor", sa.BigInteger),
     sa.Column("discount_minor", sa.BigInteger),
@@ -154,7 +155,9 @@ purchases = sa.Table(
     comment="One row a receipt; 'awaited' where its return came first. `customer_id`: who bought. `lines` as in "
     "purchases.py.",
 )
-sa.Index("purchases_terminal_id_completed_at_idx", purchases.c.terminal_id, purchases.c.completed_at)
+sa.Index("purchases_at_receipt_id_idx", purchases.c.at, purchases.c.receipt_id)
+sa.Index("purchases_customer_id_at_idx", purchases.c.customer_id, purchases.c.at)
+sa.Index("purchases_terminal_id_at_idx", purchases.c.terminal_id, purchases.c.at)
 sa.Index("purchases_quoted_at_idx", purchases.c.quoted_at, postgresql_where=sa.text("state = 'quoted'"))
 
 holds = sa.Table(

@@ -1,9 +1,11 @@
 """`kopilka loyalty` against a loyalty and a customers service that really answer."""
 
 import asyncio
+import functools
 import io
 import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
+from pathlib import Path
 
 import pytest
 from fastapi import FastAPI
@@ -16,6 +18,7 @@ from contracts.customers import Card
 from deploy import loyalty
 from deploy.service_api import ServiceApi
 from deploy.settings import RunSettings
+from deploy.status_table import figure
 from deploy.trouble import Trouble
 from services.customers.__main__ import service as customers_service
 from services.loyalty.__main__ import service as loyalty_service
@@ -123,3 +126,36 @@ async def test_a_ledger_that_is_wrong_is_told_law_by_law(house: RunSettings, set
     await ledger.close()
     with pytest.raises(Trouble, match="2 differences in the ledger"):
         await told(house, loyalty.reconcile)
+
+
+@pytest.mark.parametrize("suffix", ["csv", "xlsx"])
+async def test_operations_are_put_into_a_file_of_the_kind_that_its_name_says(
+    house: RunSettings, tmp_path: Path, suffix: str
+) -> None:
+    file = tmp_path / f"operations.{suffix}"
+    query = {"type": ["manual", "reversal"], "from": "2025-01-01T00:00:00Z", "time_zone": "Europe/Moscow"}
+    await told(house, lambda api, console: loyalty.adjust(api, console, CARD, {"points": 5, "reason": "gift"}))
+    (line,) = await told(house, lambda api, console: loyalty.export(api, console, "operations", file, query))
+    assert line == f"{file}: {figure(len(file.read_bytes()))} bytes"
+    assert file.read_bytes()[:2] == (b"PK" if suffix == "xlsx" else b"\xef\xbb")
+    assert names_in(tmp_path) == [file.name]
+
+
+async def test_an_export_that_is_refused_leaves_the_file_as_it_was(house: RunSettings, tmp_path: Path) -> None:
+    file = tmp_path / "purchases.csv"
+    file.write_text("of yesterday")
+    for path, query, words in (
+        (file, {"time_zone": "Mars"}, "loyalty: The request has values"),
+        (tmp_path / "purchases.pdf", {}, r"end its name with one of \.csv, \.xlsx"),
+    ):
+        with pytest.raises(Trouble, match=words):
+            await told(house, functools.partial(export_purchases, path, query))
+    assert (names_in(tmp_path), file.read_text()) == (["purchases.csv"], "of yesterday")
+
+
+def export_purchases(file: Path, query: Mapping[str, str], api: ServiceApi, console: Console) -> None:
+    loyalty.export(api, console, "purchases", file, query)
+
+
+def names_in(folder: Path) -> list[str]:
+    return [path.name for path in folder.iterdir()]

@@ -218,13 +218,17 @@ def _row_of(promise: Promise) -> dict[str, Any]:
         "in_force_from": promise.in_force_from,
         "set_by": "test",
         "set_at": promise.in_force_from,
-        "points_currency": "points",
-        "point_worth_minor": promise.point_worth_minor,
-        "currencies": ["USD"],
-        "levels": [
-            {"code": code, "spent_minor_from": least, "rate_basis_points": rate} for code, least, rate in promise.levels
-        ],
-        "lot_life_days": promise.lot_life_days,
+        "rules": {
+            "points_currencies": [
+                {"code": "points", "name_ru": "баллы", "name_en": "points", "worth_minor": promise.point_worth_minor}
+            ],
+            "currencies": ["USD"],
+            "levels": [
+                {"code": code, "spent_minor_from": least, "rate_basis_points": rate}
+                for code, least, rate in promise.levels
+            ],
+            "lot_life_days": promise.lot_life_days,
+        },
     }
 
 
@@ -296,7 +300,7 @@ def _operation(event: Raw, household_of: Mapping[UUID, int]) -> tuple[str, Opera
         said["total_minor"],
         said["points"] if is_purchase else -said["points"],
         said["balance_after"],
-        _told(said["expires_at"]) if is_purchase else None,
+        _told(said["expires_at"]) if "expires_at" in said else None,
     )
 
 

@@ -67,7 +67,8 @@ GROUP BY ALL;
 
 CREATE TABLE operations AS
 SELECT *, CAST(sum(points) OVER (PARTITION BY household_id ORDER BY moment, place, step) AS BIGINT) AS balance_after
-FROM (SELECT household_id, receipt_id AS name, moment, place, 0 AS step, total_minor, points, expires_at FROM earned
+FROM (SELECT household_id, receipt_id AS name, moment, place, 0 AS step, total_minor, points,
+             CASE WHEN points > 0 THEN expires_at END AS expires_at FROM earned
       UNION ALL
       SELECT household_id, return_id, taken_back.moment, place, step, taken_back.total_minor, -points, NULL
       FROM taken_back JOIN purchases USING (household_id, basket_id));

@@ -1,4 +1,4 @@
-"""Guessing cards at the quote: a till hears so many times that nobody has a card, then it gets no quotes for a while."""
+"""Guessing cards at the quote: a till hears so often that nobody has a card, then it gets no quotes for a while."""
 
 import asyncio
 from collections.abc import AsyncIterator

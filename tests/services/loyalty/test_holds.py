@@ -11,7 +11,8 @@ import pytest
 
 from chassis.jobs import Job, run_job
 from contracts.customers import Card, CustomerBlocked
-from contracts.loyalty import HoldReleased, PointsAccrued, PointsHeld, PointsRedeemed, PurchaseAbandoned
+from contracts.holds import HoldReleased, PointsHeld, PurchaseAbandoned
+from contracts.loyalty import PointsAccrued, PointsRedeemed
 from contracts.purchases import PurchaseCompleted
 from services.loyalty.holds import release_timed_out
 from services.loyalty.quotes import abandon_stale
@@ -67,12 +68,19 @@ def paid(bought: PurchaseCompleted, hold: Any) -> PurchaseCompleted:
     return bought.model_copy(update={"hold_id": UUID(hold["hold_id"])})
 
 
-async def test_a_quote_says_what_each_line_earns_and_what_can_be_paid(loyalty: Loyalty, api: httpx.AsyncClient, till: Till) -> None:
+async def test_a_quote_says_what_each_line_earns_and_what_can_be_paid(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
     await loyalty.set_terms(payable_share=5_000, payable_step_points=10, not_payable={"products": ["p2"]})
     number, _ = await rich(loyalty, api, 777)
     quote = await till.quote(purchase(number, 100_000, 14_000))
 
-    assert (quote["points"], quote["level"], quote["cashback_basis_points"], quote["withheld"]) == (57, "base", 500, None)
+    assert (quote["points"], quote["level"], quote["cashback_basis_points"], quote["withheld"]) == (
+        57,
+        "base",
+        500,
+        None,
+    )
     assert [(line["points"], line["payable_minor"], line["why"]) for line in quote["lines"]] == [
         (50, 57_000, "level:base"),
         (7, 0, "level:base"),
@@ -101,3 +109,282 @@ async def test_held_points_are_reserved_and_taken_by_the_completed_purchase(
     assert (receipt["state"], receipt["points_paid"], receipt["paid_minor"]) == ("completed", 60, 6_000)
     assert [each["state"] for each in receipt["holds"]] == ["captured"]
     assert await loyalty.differences() == []
+
+
+async def test_the_same_request_again_holds_once(loyalty: Loyalty, api: httpx.AsyncClient, till: Till) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    headers = {"Authorization": f"Bearer {till.key}", "Idempotency-Key": "once"}
+    path = f"/till/purchases/{bought.receipt_id}/hold"
+    first, again = [await api.post(path, json={"points": 60}, headers=headers) for _ in range(2)]
+    assert (first.status_code, first.json()) == (again.status_code, again.json())
+    assert (await shown(api, customer_id))["held"] == 60
+    other_key = await till.ask(bought.receipt_id, "hold", points=40)
+    assert await problem(other_key) == (409, "points_held")
+
+
+async def test_released_points_can_be_spent_again_and_the_quote_stays(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    await till.hold(bought, 100)
+    released = await till.ask(bought.receipt_id, "release")
+    assert (released.status_code, released.json()["state"]) == (200, "released")
+    assert (await shown(api, customer_id))["available"] == 100
+    assert await problem(await till.ask(bought.receipt_id, "release")) == (404, "nothing_held")
+    assert [each.because for each in await loyalty.said(HoldReleased)] == ["released"]
+    await till.hold(bought, 10)
+    assert (await shown(api, customer_id))["held"] == 10
+    assert await loyalty.differences() == []
+
+
+async def time_out(loyalty: Loyalty) -> None:
+    await loyalty.rows("UPDATE holds SET expires_at = :now WHERE state = 'held'", now=NOW)
+    await run_job(Job(release_timed_out, every=timedelta(days=1)), loyalty.database)
+
+
+async def test_a_hold_that_times_out_gives_back_and_its_purchase_is_abandoned(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await run_job(Job(release_timed_out, every=timedelta(days=1)), loyalty.database)
+    assert (await shown(api, customer_id))["held"] == 60
+    await time_out(loyalty)
+
+    assert await shown(api, customer_id) == {"balance": 100, "available": 100, "held": 0, "debt": 0}
+    assert [each.because for each in await loyalty.said(HoldReleased)] == ["timed_out"]
+    assert [each.receipt_id for each in await loyalty.said(PurchaseAbandoned)] == [bought.receipt_id]
+    assert (await api.get(f"/purchases/{bought.receipt_id}")).json()["state"] == "abandoned"
+    assert await problem(await till.ask(bought.receipt_id, "hold", points=1)) == (409, "purchase_abandoned")
+    await till.quote(bought)
+    await till.hold(bought, 1)
+    assert hold["hold_id"]
+
+
+async def test_a_capture_after_the_time_out_takes_what_is_left_and_reports_the_rest(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await time_out(loyalty)
+    await adjust(api, customer_id, -70)
+    await loyalty.hear(paid(bought, hold))
+
+    (redeemed,) = await loyalty.said(PointsRedeemed)
+    assert (redeemed.points, redeemed.missing, redeemed.paid_minor) == (30, 30, 6_000)
+    assert (await shown(api, customer_id))["balance"] == 47
+    assert await loyalty.differences() == []
+
+
+async def test_a_capture_after_the_time_out_with_nothing_left_is_a_purchase_like_any_other(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await time_out(loyalty)
+    await adjust(api, customer_id, -100)
+    await loyalty.hear(paid(bought, hold))
+
+    assert await loyalty.said(PointsRedeemed) == []
+    assert (await shown(api, customer_id))["balance"] == 47
+    assert await loyalty.differences() == []
+
+
+async def test_a_purchase_completed_without_its_hold_gives_the_points_back(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    await till.hold(bought, 60)
+    await loyalty.hear(bought)
+
+    assert await shown(api, customer_id) == {"balance": 150, "available": 150, "held": 0, "debt": 0}
+    assert [each.because for each in await loyalty.said(HoldReleased)] == ["not_captured"]
+    assert await loyalty.differences() == []
+
+
+async def test_a_purchase_with_the_hold_of_another_receipt_is_refused(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought, other = purchase(number, 100_000), purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await loyalty.hear(paid(other, hold), purchase(number, 2_000))
+
+    assert await loyalty.refused() == ["unknown_hold"]
+    assert await shown(api, customer_id) == {"balance": 101, "available": 41, "held": 60, "debt": 0}
+    assert await loyalty.differences() == []
+
+
+async def test_a_captured_purchase_that_comes_again_takes_nothing_more(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    complete = paid(bought, await till.hold(bought, 60))
+    await loyalty.hear(complete, complete)
+    await loyalty.hear(complete)
+    assert (await shown(api, customer_id))["balance"] == 87
+    assert await loyalty.refused() == []
+
+
+async def test_several_captures_of_one_lot_in_one_batch_all_take_theirs(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = [purchase(number, 100_000) for _ in range(3)]
+    completes = []
+    for each in bought:
+        await till.quote(each)
+        completes.append(paid(each, await till.hold(each, 30)))
+    await loyalty.hear(*completes)
+    assert (await shown(api, customer_id))["balance"] == 10 + 3 * 48
+    assert await loyalty.differences() == []
+
+
+async def test_held_points_do_not_burn_and_are_taken_though_their_time_is_over(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    complete = paid(bought, await till.hold(bought, 60))
+    await loyalty.rows("UPDATE lots SET expires_at = :now", now=NOW)
+    await loyalty.expire()
+    assert await shown(api, customer_id) == {"balance": 60, "available": 0, "held": 60, "debt": 0}
+    await loyalty.hear(complete)
+    assert (await shown(api, customer_id))["balance"] == 47
+    assert await loyalty.differences() == []
+
+
+@pytest.mark.parametrize(
+    ("terms", "points", "status", "code"),
+    [
+        ({}, 101, 409, "not_enough_points"),
+        ({"payable_share": 500}, 51, 422, "too_many_points"),
+        ({"payable_line_share": 500}, 51, 422, "too_many_points"),
+        ({"not_payable": {"categories": ["BREAD"]}}, 1, 422, "too_many_points"),
+        ({"payable_min_points": 50}, 49, 422, "points_not_payable"),
+        ({"payable_step_points": 10}, 55, 422, "points_not_payable"),
+    ],
+)
+async def test_points_beyond_the_terms_are_not_held(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till, terms: Any, points: int, status: int, code: str
+) -> None:
+    await loyalty.set_terms(**terms)
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    assert await problem(await till.ask(bought.receipt_id, "hold", points=points)) == (status, code)
+    assert (await shown(api, customer_id))["held"] == 0
+
+
+async def test_a_blocked_card_and_a_blocked_customer_hold_nothing(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    await loyalty.hear(Card(card_number=number, customer_id=customer_id, state="blocked"))
+    assert await problem(await till.ask(bought.receipt_id, "hold", points=1)) == (404, "card_not_usable")
+    await loyalty.hear(Card(card_number=number, customer_id=customer_id))
+    await loyalty.hear(CustomerBlocked(customer_id=customer_id, blocked_at=NOW, reason="suspected_fraud"))
+    assert await problem(await till.ask(bought.receipt_id, "hold", points=1)) == (409, "account_frozen")
+    assert (await till.quote(purchase(number, 100_000)))["withheld"] == "account_frozen"
+
+
+async def test_another_till_neither_quotes_nor_holds_nor_releases_this_receipt(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    other = Till(api, await with_key(api, "112-01", "112"))
+    number, _ = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    assert await problem(await other.ask(bought.receipt_id, "quote", **quote_form(bought))) == (409, "receipt_taken")
+    assert await problem(await other.ask(bought.receipt_id, "hold", points=1)) == (404, "quote_not_found")
+    await till.hold(bought, 1)
+    assert await problem(await other.ask(bought.receipt_id, "release")) == (404, "quote_not_found")
+
+
+async def test_a_completed_purchase_is_not_quoted_again(loyalty: Loyalty, api: httpx.AsyncClient, till: Till) -> None:
+    number, _ = await rich(loyalty, api)
+    bought = purchase(number, 100_000, terminal_id="367-04")
+    await till.quote(bought)
+    await loyalty.hear(bought)
+    assert await problem(await till.ask(bought.receipt_id, "quote", **quote_form(bought))) == (
+        409,
+        "purchase_completed",
+    )
+    assert await problem(await till.ask(bought.receipt_id, "hold", points=1)) == (409, "purchase_completed")
+
+
+async def test_quotes_that_came_to_nothing_are_abandoned_and_can_be_asked_for_anew(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, _ = await rich(loyalty, api)
+    old, young = purchase(number, 100_000), purchase(number, 100_000)
+    await till.quote(old)
+    await till.quote(young)
+    await loyalty.rows(
+        "UPDATE purchases SET quoted_at = :then WHERE receipt_id = :old",
+        then=NOW - timedelta(days=2),
+        old=old.receipt_id,
+    )
+    await run_job(Job(abandon_stale, every=timedelta(days=1)), loyalty.database)
+
+    assert [each.receipt_id for each in await loyalty.said(PurchaseAbandoned)] == [old.receipt_id]
+    await till.quote(old)
+    await loyalty.hear(old)
+    assert (await api.get(f"/purchases/{old.receipt_id}")).json()["state"] == "completed"
+
+
+async def test_unknown_and_blocked_cards_are_answered_alike(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    await loyalty.hear(Card(card_number=number, customer_id=customer_id, state="blocked"))
+    answers = []
+    for each in (number, card()):
+        bought = purchase(each, 100_000)
+        answer = (await till.ask(bought.receipt_id, "quote", **quote_form(bought))).json()
+        answers.append({**answer, "instance": ""})
+    assert answers[0] == answers[1]
+    assert answers[0]["status"] == 404
+
+
+async def test_two_tills_that_want_the_same_points_get_them_once(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = [purchase(number, 100_000) for _ in range(10)]
+    for each in bought:
+        await till.quote(each)
+    answers = await asyncio.gather(*(till.ask(each.receipt_id, "hold", points=40) for each in bought))
+    assert sorted(answer.status_code for answer in answers) == [201] * 2 + [409] * 8
+    assert await shown(api, customer_id) == {"balance": 100, "available": 20, "held": 80, "debt": 0}
+    assert len(await loyalty.said(PointsHeld)) == 2
+    assert await loyalty.differences() == []
+
+
+async def test_a_bad_quote_names_its_field(loyalty: Loyalty, api: httpx.AsyncClient, till: Till) -> None:
+    number, _ = await rich(loyalty, api)
+    form = quote_form(purchase(number, 100_000))
+    bad = await till.ask("r-bad", "quote", **{**form, "currency": "rub"})
+    assert (bad.status_code, bad.json()["errors"][0]["field"]) == (422, "currency")
+    nobody = await till.ask("r-bad", "quote", **{**form, "card_number": None})
+    assert nobody.status_code == 422
+    foreign = await till.ask("r-bad", "quote", **{**form, "currency": "XTS"})
+    assert await problem(foreign) == (422, "unknown_currency")

@@ -128,3 +128,19 @@ def _known(receipt_id: str, totals: list[int], points: int) -> KnownPurchase:
     return KnownPurchase(
         receipt_id, "completed", some, some, some, "367", "RUB", sum(totals), points, None, some, lines
     )
+
+
+async def test_what_waited_for_a_card_is_handled_in_the_order_it_came(loyalty: Loyalty) -> None:
+    levels = [
+        {"code": "base", "spent_minor_from": 0, "rate_basis_points": 500},
+        {"code": "gold", "spent_minor_from": 100_000, "rate_basis_points": 1_000},
+    ]
+    await loyalty.set_terms(levels=levels)
+    number = card()
+    bought = purchase(number, 100_000)
+    await loyalty.hear(bought)
+    await loyalty.hear(came_back(bought, {1: 100_000}))
+    await loyalty.hear(purchase(number, 20_000))
+    customer_id = await loyalty.knows(number)
+    assert await loyalty.balance(customer_id) == 10
+    assert await loyalty.differences() == []

@@ -270,7 +270,6 @@ async def test_a_decision_says_who_and_why_and_takes_a_key(loyalty: Loyalty, api
     path, form = f"/reviews/{review['id']}/reject", {"reason": "mistake"}
     assert await problem(await api.post(path, json=form, headers=OLGA)) == (400, "idempotency_key_missing")
     keyed = {"Idempotency-Key": str(uuid4())}
-    assert (await api.post(path, json=form, headers=keyed)).status_code >= 400
     assert (await api.post(path, json={}, headers=keyed | OLGA)).status_code == 422
     first = await api.post(path, json=form, headers=keyed | OLGA)
     again = await api.post(path, json=form, headers=keyed | OLGA)

@@ -10,17 +10,19 @@ import httpx
 import orjson
 import sqlalchemy as sa
 
-from chassis.database import Database
+from chassis.database import Clock, Database
 from chassis.dead_letters import Cap
 from chassis.delivery import Delivery
 from chassis.envelope import Heard
 from chassis.ids import new_id
+from chassis.jobs import Job, run_job
 from chassis.settings import Settings
 from contracts.customers import Card
 from contracts.fields import ean13_check_digit
 from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseLine, PurchaseReturned, ReturnedLine
 from contracts.records import Record
 from services.loyalty import reconciliation
+from services.loyalty.expiry import expire_due_lots
 from services.loyalty.handlers import hears
 from services.loyalty.reconciliation import Difference
 from tests import off_the_bus
@@ -30,13 +32,17 @@ _numbers = itertools.count(1)
 
 
 class Loyalty:
-    """One instance of the service; its clock stands."""
+    """One instance of the service; its clock stands until `use_clock`."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
         self.database = Database("loyalty", settings, clock=lambda: NOW)
         self._batches = Database("loyalty", settings, clock=lambda: NOW, for_batches=True)
         self.delivery = Delivery("loyalty", hears, self._batches, cap=Cap(1000, timedelta(days=1)))
+
+    def use_clock(self, clock: Clock) -> None:
+        """From now on it is as late as the clock says."""
+        self.database.clock = self._batches.clock = clock
 
     async def hear(self, *records: Record | Heard) -> None:
         """One batch; a record is an event of its own, even where the same was heard before."""
@@ -65,6 +71,10 @@ class Loyalty:
     async def differences(self) -> list[Difference]:
         async with self.database.reading() as tx:
             return await reconciliation.differences(tx)
+
+    async def expire(self) -> None:
+        """Burn what has ended."""
+        await run_job(Job(expire_due_lots, every=timedelta(days=1)), self.database)
 
     async def set_terms(self, **terms: Any) -> None:
         """From the beginning of time the terms are these besides the first ones."""

@@ -6,8 +6,8 @@ Returns of before have no terminal: the windows of limits look back a day at mos
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0008"
-down_revision = "0007"
+revision = "0009"
+down_revision = "0008"
 branch_labels = None
 depends_on = None
 
@@ -54,7 +54,7 @@ def _operations() -> None:
 
 
 def _counted() -> None:
-    op.create_index("purchases_terminal_id_completed_at_idx", "purchases", ["terminal_id", "completed_at"])
+    op.create_index("purchases_terminal_id_at_idx", "purchases", ["terminal_id", "at"])
     op.add_column("returns", sa.Column("customer_id", sa.UUID(), nullable=True))
     op.add_column("returns", sa.Column("card_number", sa.Text(), nullable=True))
     op.add_column("returns", sa.Column("terminal_id", sa.Text(), nullable=True))
