@@ -12,8 +12,9 @@ its purchase may wait as well, and there are no points at stake.
 
 How exact: per card and customer exact, for the account's lock lets one transaction count after another. Hard limits per
 terminal are exact by a lock of the terminal, taken after the accounts' and held to the end of the transaction, so that
-they slow down transactions that share a terminal. Soft ones take no lock: two transactions at the same time do not see
-each other's purchases, and what they flag may be too little by those.
+they slow down transactions that share a terminal (two that block each other, having more accounts to lock in a later
+layer, are ended and tried again as ever). Soft ones take no lock: two transactions at the same time do not see each
+other's purchases, and what they flag may be too little by those. A quote takes none either: it binds nobody.
 """
 
 from bisect import bisect_left, bisect_right
@@ -161,10 +162,13 @@ def withheld_by(code: str) -> str:
     return f"limit_{code}"
 
 
-async def count_purchases(tx: Transaction, deeds: Iterable[Deed], terms: Sequence[Terms]) -> Counts | None:
+async def count_purchases(
+    tx: Transaction, deeds: Iterable[Deed], terms: Sequence[Terms], *, binds: bool = True
+) -> Counts | None:
     """What had been bought before these, whose accounts are locked; None where no limit looks at any of them.
 
-    Where there are no limits this is neither a query nor a loop over the purchases.
+    Where there are no limits this is neither a query nor a loop over the purchases. `binds`: whether it matters that
+    nobody else counts at the same time.
     """
     if not any(each.limits for each in terms):
         return None
@@ -173,7 +177,7 @@ async def count_purchases(tx: Transaction, deeds: Iterable[Deed], terms: Sequenc
     limits = [limit for each in in_force.values() for limit in each.limits if limit.measure in OF_PURCHASES]
     if not limits:
         return None
-    if any(limit.hard and limit.window and limit.per == "terminal" for limit in limits):
+    if binds and any(limit.hard and limit.window and limit.per == "terminal" for limit in limits):
         await _lock_terminals(tx, deeds)
     return await _count(tx, PURCHASES, deeds, limits)
 
@@ -190,6 +194,8 @@ async def count_unmatched(tx: Transaction, deed: Deed, limits: Iterable[Limit]) 
 
 async def add_held(tx: Transaction, counts: Counts, deed: Deed) -> None:
     """Points that are held for other purchases count as spent."""
+    if not any(measure == "points_spent" for _, measure in counts.kinds):
+        return
     for row in await tx.sql(HELD, deed.customer_id, deed.terminal_id):
         held = Deed(deed.at, row.card_number, row.customer_id, row.terminal_id)
         counts.add(held, {"points_spent": row.points_spent})

@@ -128,13 +128,13 @@ def _of_account_kinds(before: Rules, rules: Rules) -> Iterator[Problem]:
 
 def _of_limits(rules: Rules) -> Iterator[Problem]:
     if _has_doubles([limit.code for limit in rules.limits]):
-        yield _contradiction("limits", "two limits have the same code")
+        yield _contradiction("limits", N_("two limits have the same code"))
     if any((limit.window is None) != (limit.measure == "receipt_total_minor") for limit in rules.limits):
-        yield _contradiction("limits", "a limit has a window, but that of receipt_total_minor has none")
+        yield _contradiction("limits", N_("a limit has a window, but that of receipt_total_minor has none"))
     if any(limit.measure == "unmatched_returns" and limit.per != "terminal" for limit in rules.limits):
-        yield _contradiction("limits", "unmatched_returns are counted per terminal")
+        yield _contradiction("limits", N_("unmatched_returns are counted per terminal"))
     if any(limit.hard and limit.measure in ("returns", "unmatched_returns") for limit in rules.limits):
-        yield _contradiction("limits", "what came back is never refused: a limit of returns is not hard")
+        yield _contradiction("limits", N_("what came back is never refused: a limit of returns is not hard"))
 
 
 def _has_doubles(values: Sequence[Any]) -> bool:

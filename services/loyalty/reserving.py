@@ -126,10 +126,11 @@ async def _refuse_beyond_limits(tx: Transaction, deed: Deed, amounts: Amounts, t
     hard = [limit for limit in terms.limits if limit.hard]
     if not hard:
         return
-    counts = await count_purchases(tx, [deed], [terms])
+    spends = "points_spent" in amounts
+    counts = await count_purchases(tx, [deed], [terms], binds=spends)
     if counts is None:
         return
-    if "points_spent" in amounts:
+    if spends:
         await add_held(tx, counts, deed)
     for breach in counts.breaches(deed, amounts, hard):
         raise Problem(

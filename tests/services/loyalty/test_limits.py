@@ -175,6 +175,15 @@ async def test_points_are_counted_as_they_were_earned_and_withheld_ones_are_not(
     assert [counted for _, _, counted in await flagged(loyalty)] == [110, 101]
 
 
+async def test_a_purchase_that_adds_nothing_breaks_nothing(loyalty: Loyalty) -> None:
+    await loyalty.set_terms(limits=[limit("customer", "points_earned", 10)])
+    number = card()
+    await loyalty.knows(number)
+    beyond = at_minute(number, 0, 100_000)
+    await loyalty.hear(beyond, at_minute(number, 1, 1))
+    assert [receipt for _, receipt, _ in await flagged(loyalty)] == [beyond.receipt_id]
+
+
 async def test_a_window_is_sixty_minutes_of_the_purchases_own_time(loyalty: Loyalty) -> None:
     of_day = {**limit("card", "purchases", 2), "code": "day", "window": "day"}
     await loyalty.set_terms(limits=[limit("card", "purchases", 1), of_day])
@@ -302,6 +311,15 @@ async def test_a_hard_limit_refuses_the_quote_and_names_itself(loyalty: Loyalty,
 
 def _form(bought: PurchaseCompleted) -> dict[str, Any]:
     return bought.model_dump(mode="json", include={"card_number", "currency", "lines"})
+
+
+async def test_a_quote_does_not_wait_for_those_who_count_at_its_terminal(loyalty: Loyalty, till: Till) -> None:
+    await loyalty.set_terms(limits=[limit("terminal", "purchases", 1, hard=True)])
+    number = card()
+    await loyalty.knows(number)
+    async with loyalty.database.transaction() as tx, asyncio.timeout(10):
+        await limits.count_purchases(tx, [Deed(NOW, None, None, "367-04")], await all_terms(tx))
+        await till.quote(purchase(number, 2_000))
 
 
 async def test_points_held_for_other_purchases_count_as_spent(
