@@ -1,4 +1,4 @@
-"""Loyalty's HTTP API: what customers have, what happened to a receipt, what waits, whether the ledger is right."""
+"""Loyalty's HTTP API: what customers have, what happened to a receipt, whether the ledger is right."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -11,7 +11,6 @@ from chassis.actor import Who
 from chassis.pagination import Keyset, Page, Paging
 from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
-from chassis.tables import waiting
 from chassis.transaction import Transaction
 from services.loyalty import balance_api, by_hand, programme, quote_api, reconciliation, terminals_api, till_api
 from services.loyalty.balance_api import CustomerPath, hold_out
@@ -26,7 +25,6 @@ from services.loyalty.documents import (
     ReversalForm,
     TermsForm,
     TermsOut,
-    WaitingOut,
 )
 from services.loyalty.purchases import Line
 from services.loyalty.tables import accounts, entries, holds, operation_notes, operations, purchases, returns
@@ -96,15 +94,6 @@ async def get_purchase(receipt_id: Annotated[str, Path(max_length=100)], tx: Tx)
     )
 
 
-@router.get("/waiting")
-async def list_waiting(tx: Tx, paging: Paging) -> Page[WaitingOut]:
-    """Purchases of cards that nobody knows yet, and returns of receipts that have not come, oldest first."""
-    select = sa.select(*(waiting.c[name] for name in ("id", "awaits", "topic", "partition", "offset", "since")))
-    rows, following = await Keyset([waiting.c.id]).page(tx, select, paging)
-    items = [WaitingOut(**{**row._mapping, "awaits": _without_phone(row.awaits)}) for row in rows]
-    return Page(items=items, next=following)
-
-
 @router.get("/terms")
 async def list_terms(tx: Tx) -> list[TermsOut]:
     """The programme's terms of all times, newest first, with who set them and what they changed."""
@@ -134,9 +123,3 @@ async def _operation(tx: Transaction, operation_id: UUID) -> OperationOut:
 def _line(line: Line, purchase: sa.Row[Any], terms: Terms) -> LineOut:
     why = terms.why(line.product_id, line.category, purchase.level, purchase.withheld)
     return LineOut(**asdict(line), why=why)
-
-
-def _without_phone(awaits: str) -> str:
-    """Phones are personal: the list shows the last four digits."""
-    kind, _, identifier = awaits.partition(":")
-    return f"phone:…{identifier[-4:]}" if kind == "phone" else awaits
