@@ -3,7 +3,7 @@
 import getpass
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +15,7 @@ from deploy.words import _, operator_language
 
 TIMEOUT_S = 10.0
 NOT_FOUND = 404
+Asked = str | int | Sequence[str] | None
 
 
 class ServiceApi:
@@ -36,7 +37,7 @@ class ServiceApi:
     ) -> None:
         self._client.close()
 
-    def get(self, service: str, path: str, *, timeout_s: float = TIMEOUT_S, **query: str | int | None) -> Any:
+    def get(self, service: str, path: str, *, timeout_s: float = TIMEOUT_S, **query: Asked) -> Any:
         """The answer's JSON."""
         return self._said(service, self._send(service, "GET", path, query, timeout_s=timeout_s))
 
@@ -62,7 +63,7 @@ class ServiceApi:
         service: str,
         method: str,
         path: str,
-        query: dict[str, str | int | None],
+        query: Mapping[str, Asked],
         *,
         form: Mapping[str, Any] | None = None,
         timeout_s: float = TIMEOUT_S,

@@ -1,26 +1,24 @@
-"""Loyalty's HTTP API: what customers have, what happened to a receipt, whether the ledger is right."""
+"""Loyalty's HTTP API: what customers have, what happened to a receipt, the terms."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from fastapi import Path, Query
+from fastapi import Path
 
 from chassis.actor import Who
 from chassis.pagination import Keyset, Page, Paging
 from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
 from chassis.transaction import Transaction
-from services.loyalty import balance_api, by_hand, programme, quote_api, reconciliation, terminals_api, till_api
+from services.loyalty import balance_api, by_hand, programme, quote_api, reconciliation_api, terminals_api, till_api
 from services.loyalty.balance_api import CustomerPath, hold_out
 from services.loyalty.documents import (
     AdjustmentForm,
-    DifferenceOut,
     LineOut,
     OperationOut,
     PurchaseOut,
-    Reconciliation,
     ReturnOut,
     ReversalForm,
     TermsForm,
@@ -35,6 +33,7 @@ router.include_router(balance_api.router)
 router.include_router(terminals_api.router)
 router.include_router(quote_api.router)
 router.include_router(till_api.router)
+router.include_router(reconciliation_api.router)
 
 _later = operations.alias()
 OPERATIONS = sa.select(
@@ -105,14 +104,6 @@ async def change_terms(form: TermsForm, who: Who, tx: Tx) -> TermsOut:
     """Change what the programme promises, from now on or from a later moment; what was earned stays as it was."""
     changed = await programme.change_terms(tx, form.asked(), form.in_force_from, who)
     return next(each for each in await list_terms(tx) if each.id == changed)
-
-
-@router.get("/reconciliation")
-async def reconcile(tx: Tx, most: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> Reconciliation:
-    """Prove the ledger over the whole database; `differences` names each place where a law is broken."""
-    counted = (await tx.execute(sa.select(sa.func.count()).select_from(operations))).scalar_one()
-    found = await reconciliation.differences(tx, most=most)
-    return Reconciliation(operations=counted, differences=[DifferenceOut(**each._asdict()) for each in found])
 
 
 async def _operation(tx: Transaction, operation_id: UUID) -> OperationOut:

@@ -153,6 +153,7 @@ purchases = sa.Table(
     comment="One row a receipt; 'awaited' where its return came first. `customer_id`: who bought. `lines` as in "
     "purchases.py.",
 )
+sa.Index("purchases_completed_at_idx", purchases.c.completed_at, postgresql_using="brin")
 sa.Index("purchases_quoted_at_idx", purchases.c.quoted_at, postgresql_where=sa.text("state = 'quoted'"))
 
 holds = sa.Table(
