@@ -2,8 +2,11 @@
 
 from collections.abc import Sequence
 from datetime import timedelta
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
+import structlog
+
+from chassis import metrics
 from chassis.envelope import Headers, Raw, Unprocessable, pack_headers
 from chassis.ids import new_id
 from chassis.outbox import Word
@@ -17,13 +20,18 @@ SELECT * FROM unnest($1::uuid[], $2::text[], $3::int[], $4::bigint[], $5::bigint
 ON CONFLICT (topic, partition, "offset", timestamp_ms) DO NOTHING
 RETURNING id
 """
-RECENT = "SELECT count(*) FROM dead_letters WHERE died_at > $1"
+RECENT = "SELECT count(*) FROM dead_letters WHERE died_at > $1 AND reason <> ALL ($2::text[])"
 FORGET = """
 DELETE FROM dead_letters WHERE id = ANY (ARRAY(
     SELECT id FROM dead_letters JOIN unnest($1::text[], $2::timestamptz[]) AS kept (topic, since) USING (topic)
     WHERE died_at < since LIMIT $3
 ))
 """
+GIVEN_UP: Final = ("waited_too_long", "dismissed")
+"""Reasons of what waited in vain, see `giving_up.py`. The cap does not count them: they say nothing of the release
+that is running, and thousands may be due in one hour, as many days after a day on which thousands came too early."""
+
+log = structlog.get_logger()
 
 
 class DeadLetter(NamedTuple):
@@ -44,8 +52,8 @@ class CapReached(Exception):
     """Too many dead letters: a bad release, more likely than bad records. The worker stops and drains nothing."""
 
 
-async def bury(tx: Transaction, letters: Sequence[DeadLetter], *, group: str, cap: Cap) -> None:
-    """Keep each dead letter once and publish it on `<topic>.<group>.dlq`; raises `CapReached`."""
+async def bury(tx: Transaction, letters: Sequence[DeadLetter], *, group: str, cap: Cap | None) -> None:
+    """Keep each dead letter once and publish it on `<topic>.<group>.dlq`; raises `CapReached` where there is a cap."""
     if not letters:
         return
     ids = [new_id() for _ in letters]
@@ -64,13 +72,26 @@ async def bury(tx: Transaction, letters: Sequence[DeadLetter], *, group: str, ca
         [letter.why.detail for letter in letters],
         [tx.now] * len(letters),
     )
-    ((recent,),) = await tx.sql(RECENT, tx.now - cap.window)
-    if kept and recent > cap.most:
-        raise CapReached(f"{recent} dead letters within {cap.window}, at most {cap.most} are allowed")
+    if kept and cap is not None:
+        await _refuse_over(cap, tx)
     new = {row.id for row in kept}
     for letter_id, letter in zip(ids, letters, strict=True):
         if letter_id in new:
             tx.say_raw(*_copy(letter, group))
+
+
+def note(letters: Sequence[DeadLetter], *, group: str) -> None:
+    """Count them and log each."""
+    for letter in letters:
+        metrics.dead_letters.labels(group, letter.raw.topic, letter.why.reason).inc()
+        log.warning(
+            "dead_letter",
+            group=group,
+            topic=letter.raw.topic,
+            partition=letter.raw.partition,
+            offset=letter.raw.offset,
+            reason=letter.why.reason,
+        )
 
 
 async def forget(tx: Transaction, *, most: int = 1000) -> bool:
@@ -79,6 +100,12 @@ async def forget(tx: Transaction, *, most: int = 1000) -> bool:
     since = [tx.now - timedelta(milliseconds=each) for each in kept_ms.values()]
     result = await tx.connection.exec_driver_sql(FORGET, (list(kept_ms), since, most))
     return result.rowcount == most
+
+
+async def _refuse_over(cap: Cap, tx: Transaction) -> None:
+    ((recent,),) = await tx.sql(RECENT, tx.now - cap.window, GIVEN_UP)
+    if recent > cap.most:
+        raise CapReached(f"{recent} dead letters within {cap.window}, at most {cap.most} are allowed")
 
 
 def _copy(letter: DeadLetter, group: str) -> Word:

@@ -83,16 +83,7 @@ class Delivery:
             failpoint("before_database_commit")
         failpoint("after_database_commit")
         metrics.repeated.labels(self.group).inc(len(heard) - len(fresh))
-        for letter in letters:
-            metrics.dead_letters.labels(self.group, letter.raw.topic, letter.why.reason).inc()
-            log.warning(
-                "dead_letter",
-                group=self.group,
-                topic=letter.raw.topic,
-                partition=letter.raw.partition,
-                offset=letter.raw.offset,
-                reason=letter.why.reason,
-            )
+        dead_letters.note(letters, group=self.group)
 
     async def _call(self, handler: Handler, group: Sequence[Heard], tx: Transaction) -> None:
         started = time.perf_counter()

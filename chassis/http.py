@@ -1,4 +1,4 @@
-"""A service's HTTP API around its router: health, metrics, OpenAPI, dead letters, problems, and the edge."""
+"""A service's HTTP API around its router: health, metrics, OpenAPI, dead letters, what waits, problems, the edge."""
 
 import asyncio
 import inspect
@@ -13,7 +13,7 @@ from pydantic.json_schema import models_json_schema
 from starlette.middleware import Middleware
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from chassis import dead_letter_api
+from chassis import dead_letter_api, waiting_api
 from chassis.database import Database
 from chassis.edge import Gate, RequestLine, WhoseKey, is_loopback
 from chassis.exports import Turns
@@ -78,6 +78,7 @@ def build_app(
     answer_with_problems(app)
     app.include_router(router)
     app.include_router(dead_letter_api.router)
+    app.include_router(waiting_api.router)
     app.include_router(_health(readiness))
     _document(app, with_token=settings.api_token is not None)
     return app

@@ -9,7 +9,7 @@ from datetime import timedelta
 
 import structlog
 
-from chassis import dead_letters, idempotency, inbox, metrics
+from chassis import dead_letters, giving_up, idempotency, inbox, metrics
 from chassis.database import Database
 from chassis.retrying import may_pass
 from chassis.settings import Settings
@@ -40,7 +40,7 @@ def job(*, every: timedelta) -> Callable[[Piece], Job]:
 
 
 def housekeeping(settings: Settings) -> list[Job]:
-    """The jobs that every service has: forgetting what is remembered for long enough."""
+    """The jobs that every service has: forgetting what is remembered, and giving up what waits, for long enough."""
 
     async def forget_event_ids(tx: Transaction) -> bool:
         return await inbox.forget(tx, before=tx.now - timedelta(days=settings.inbox_keep_days))
@@ -51,8 +51,16 @@ def housekeeping(settings: Settings) -> list[Job]:
     async def forget_dead_letters(tx: Transaction) -> bool:
         return await dead_letters.forget(tx)
 
+    async def give_up_long_waits(tx: Transaction) -> bool:
+        return await giving_up.give_up_long_waits(tx, timedelta(days=settings.waiting_days))
+
     hourly = timedelta(hours=1)
-    return [Job(forget_event_ids, hourly), Job(forget_answers, hourly), Job(forget_dead_letters, hourly)]
+    return [
+        Job(forget_event_ids, hourly),
+        Job(forget_answers, hourly),
+        Job(forget_dead_letters, hourly),
+        Job(give_up_long_waits, timedelta(minutes=1)),
+    ]
 
 
 async def run_job(job: Job, database: Database) -> None:

@@ -19,6 +19,12 @@ dead_letters = Counter(
     "kopilka_dead_letters_total", "Records that could not be processed.", ["group", "topic", "reason"]
 )
 halted = Gauge("kopilka_worker_halted", "1 while the worker stands still because of too many dead letters.", ["group"])
+waiting_age_s = Gauge(
+    "kopilka_waiting_age_seconds", "Age of the record that waits longest for what it needs; 0: none waits.", ["service"]
+)
+waited_too_long = Counter(
+    "kopilka_waited_too_long_total", "Records that became dead letters because what they need never came.", ["service"]
+)
 lag_records = Gauge(
     "kopilka_lag_records", "Records that are published and not yet handled.", ["group", "topic", "partition"]
 )

@@ -57,6 +57,12 @@ class Settings(BaseSettings):
         description="More dead letters than this within the window stop the worker instead of draining a topic.",
     )
     dead_letters_window_s: float = Field(600, gt=0, description="The window that the cap counts over, seconds.")
+    waiting_days: int = Field(
+        30,
+        ge=1,
+        description="A record that came before what it needs (a purchase before its card) waits for it so long; then "
+        "it is a dead letter.",
+    )
     stall_timeout_s: float = Field(
         60, gt=0, description="A worker with lag whose committed offset stood still for so long is not ready."
     )

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncIterator, Collection, Iterable, Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from types import TracebackType
 from typing import Literal, Self
 
@@ -19,7 +20,7 @@ from chassis.envelope import Raw
 
 TIMEOUT_MS = 5000
 POLL_MS = 500
-Start = Literal["beginning", "end"]
+Start = Literal["beginning", "end"] | datetime
 
 
 @dataclass(frozen=True)
@@ -98,15 +99,19 @@ class TopicReader:
     async def read(self, topic: str, *, start: Start, last: int = 0, follow: bool) -> AsyncIterator[Raw]:
         """The topic's records, oldest first per partition.
 
-        From its beginning, or from `last` offsets before the end of each partition. Without `follow` until where
-        the topic ended when the reading began. Raises KeyError where there is no such topic.
+        From its beginning, from the first one of a moment or later, or from `last` offsets before the end of each
+        partition. Without `follow` until where the topic ended when the reading began. Raises KeyError where there is
+        no such topic.
         """
         partitions = await self._partitions([topic])
         if not partitions:
             raise KeyError(topic)
         first = await self._consumer.beginning_offsets(partitions)
         ends = await self._consumer.end_offsets(partitions)
-        starts = first if start == "beginning" else {p: max(first[p], ends[p] - last) for p in partitions}
+        if isinstance(start, datetime):
+            starts = {p: ends[p] if at is None else at for p, at in (await self._since(partitions, start)).items()}
+        else:
+            starts = first if start == "beginning" else {p: max(first[p], ends[p] - last) for p in partitions}
         self._consumer.assign(partitions)
         for partition in partitions:
             self._consumer.seek(partition, starts[partition])
@@ -118,6 +123,21 @@ class TopicReader:
                     yield _raw(record)
             # The position, not the last record: behind it there may be only marks of transactions.
             unread = {each for each in unread if await self._consumer.position(each) < ends[each]}
+
+    async def is_whole_since(self, topic: str, moment: datetime) -> bool:
+        """Whether the topic still has all that was published at that moment and later, as far as can be told."""
+        partitions = await self._partitions([topic])
+        first = await self._consumer.beginning_offsets(partitions)
+        since = await self._since(partitions, moment)
+        return not any(first[partition] > 0 and since[partition] == first[partition] for partition in partitions)
+
+    async def _since(
+        self, partitions: Collection[TopicPartition], moment: datetime
+    ) -> dict[TopicPartition, int | None]:
+        """The offset of each partition's first record of that moment or later; None where there is none."""
+        asked = {partition: int(moment.timestamp() * 1000) for partition in partitions}
+        found = await self._consumer.offsets_for_times(asked)
+        return {partition: at.offset if (at := found[partition]) is not None else None for partition in partitions}
 
     async def _partitions(self, topics: Collection[str]) -> list[TopicPartition]:
         """Asked of the brokers, for the consumer itself learns of a new topic only now and then."""

@@ -1,9 +1,11 @@
 """Records that came before what they need: kept whole, handled when it comes, refused from there if they must be.
 
-To lose no wake-up, whoever keeps and whoever recalls lock the same row (of the card, the receipt …) before they do.
+What never comes is given up after a while, see `giving_up.py`. To lose no wake-up, whoever keeps and whoever recalls
+lock the same row (of the card, the receipt …) before they do.
 """
 
 from collections.abc import Sequence
+from typing import Any
 
 from chassis.envelope import Heard, Raw, decode, pack_headers, unpack_headers
 from chassis.transaction import Transaction
@@ -44,16 +46,20 @@ async def recall(tx: Transaction, awaited: Sequence[str]) -> list[Record]:
     """The records that waited for any of these, in the order they came; the caller handles each in this transaction."""
     if not awaited:
         return []
-    heard = [
-        _hear_again(Raw(topic, partition, offset, timestamp_ms, key, value, unpack_headers(headers)))
-        for topic, partition, offset, timestamp_ms, key, headers, value in await tx.sql(RECALL, awaited)
-    ]
+    heard = [heard_again(row) for row in await tx.sql(RECALL, awaited)]
     tx.hearing(heard)
     return [each.record for each in heard]
 
 
-def _hear_again(raw: Raw) -> Heard:
-    """It was understood when it was kept."""
+def heard_again(row: Any) -> Heard:
+    """The record of a row of `waiting` as it was heard; it was understood when it was kept."""
+    raw = Raw(row.topic, row.partition, row.offset, row.timestamp_ms, row.key, row.value, unpack_headers(row.headers))
     heard = decode(raw, BY_TYPE, value_max_bytes=UNLIMITED)
     assert heard is not None
     return heard
+
+
+def without_phone(awaits: str) -> str:
+    """What is waited for, for people's eyes: phones are personal, of one the last four digits are shown."""
+    kind, _, identifier = awaits.partition(":")
+    return f"phone:…{identifier[-4:]}" if kind == "phone" else awaits

@@ -48,6 +48,7 @@ from contracts.loyalty import (
     PointsReturned,
     TermsChanged,
 )
+from contracts.loyalty_commands import AccruePoints, BurnPoints
 from contracts.messaging import (
     ContactWentBad,
     MessageAccepted,
@@ -62,6 +63,7 @@ from contracts.segmentation import RfmMoved
 
 PARTIES: Final[Mapping[str, str]] = {
     "tills": "The chain's tills, or the program that collects their receipts.",
+    "triggers": "Whatever sets points off on an occasion: segmentation's triggers, a chain's own programs.",
     "customers": "Who the customer is: profile, contacts, cards, consents.",
     "loyalty": "What the customer has: purchases, points, levels.",
     "messaging": "What the customer is told, and by which channel.",
@@ -71,6 +73,7 @@ PARTIES: Final[Mapping[str, str]] = {
 
 SAYS: Final[Mapping[str, tuple[type[Record], ...]]] = {
     "tills": (PurchaseCompleted, PurchaseReturned, PurchaseCancelled),
+    "triggers": (AccruePoints, BurnPoints),
     "customers": (
         CustomerRegistered,
         CustomerChanged,
@@ -143,6 +146,8 @@ HEARS: Final[Mapping[str, tuple[type[Record], ...]]] = {
         CustomerUnblocked,
         CustomersMerged,
         CustomersUnmerged,
+        AccruePoints,
+        BurnPoints,
     ),
     "messaging": (Contact, ContactErased, PointsAccrued, PointsReturned, SendMessage),
     "segmentation": (PointsAccrued, PointsReturned, CustomerErased),

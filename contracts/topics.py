@@ -65,6 +65,13 @@ TOPICS = {
             retention_ms=DAY_MS,
             personal=True,
         ),
+        Topic(
+            "loyalty.commands",
+            "triggers",
+            "customer id",
+            "Points to be given or taken on an occasion.",
+            retention_ms=7 * DAY_MS,
+        ),
         Topic("loyalty.events", "loyalty", "customer id", "Every ledger operation, once."),
         Topic("loyalty.balances", "loyalty", "customer id", "What each customer has, newest state.", retention_ms=None),
         Topic("messaging.commands", "feedback", "customer id", "Messages to be sent.", retention_ms=7 * DAY_MS),

@@ -6,6 +6,7 @@ import errno
 import logging
 import sys
 from collections.abc import Coroutine
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
@@ -13,7 +14,7 @@ import structlog
 import typer
 from rich.console import Console
 
-from deploy import customer_card, dead_letters, loyalty, terminals, topics
+from deploy import customer_card, dead_letters, loyalty, terminals, till_reconciliation, topics
 from deploy.display import display
 from deploy.local.kafka_jars import kafka_classpath
 from deploy.local.waiting import disk_is_full
@@ -28,6 +29,7 @@ from deploy.words import _
 INTERRUPTED = 130
 RATE_OVER_S = 1.0
 FILE_WIDTH = 200
+DAY = ["%Y-%m-%d"]
 Result = TypeVar("Result")
 
 commands = typer.Typer(
@@ -175,10 +177,32 @@ def drop_letters(ids: Letters) -> None:
         dead_letters.drop(api, _console(), ids)
 
 
-@points.command(help=_("Prove the ledger over the whole database. The exit code is 1 where something is wrong."))
-def reconcile() -> None:
-    with ServiceApi(run_settings()) as api:
-        loyalty.reconcile(api, _console())
+@points.command(
+    help=_(
+        "Prove the ledger over the whole database, or hold it against what the tills published: with --from, by store "
+        "and day. The exit code is 1 where something is wrong."
+    )
+)
+def reconcile(
+    *,
+    first: Annotated[datetime | None, typer.Option("--from", formats=DAY, help=_("The first day of receipts."))] = None,
+    last: Annotated[datetime | None, typer.Option("--to", formats=DAY, help=_("The last day; else the first."))] = None,
+    store: Annotated[str | None, typer.Option(help=_("Of this store only."))] = None,
+    receipts: Annotated[
+        Path | None, typer.Option(help=_("A CSV list of the tills' own instead of their topic, see docs/loyalty.md."))
+    ] = None,
+) -> None:
+    settings = run_settings()
+    with ServiceApi(settings) as api:
+        if first is not None:
+            days = (first.date(), (last or first).date())
+            till_reconciliation.reconcile(
+                api, _console(), settings.bootstrap, *days, store_id=store, listed_in=receipts
+            )
+        elif last or store or receipts:
+            raise Trouble(_("name the first day too: --from 2025-11-02"))
+        else:
+            loyalty.reconcile(api, _console())
 
 
 @points.command(help=_("A customer's operations with their ids, the newest first."))

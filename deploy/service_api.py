@@ -18,6 +18,7 @@ TIMEOUT_S = 10.0
 FIRST_BYTE_S = 300.0
 """A large file may have to be sorted before its first row."""
 NOT_FOUND = 404
+Asked = str | int | Sequence[str] | None
 
 
 class ServiceApi:
@@ -39,7 +40,7 @@ class ServiceApi:
     ) -> None:
         self._client.close()
 
-    def get(self, service: str, path: str, *, timeout_s: float = TIMEOUT_S, **query: str | int | None) -> Any:
+    def get(self, service: str, path: str, *, timeout_s: float = TIMEOUT_S, **query: Asked) -> Any:
         """The answer's JSON."""
         return self._said(service, self._send(service, "GET", path, query, timeout_s=timeout_s))
 
@@ -84,7 +85,7 @@ class ServiceApi:
         service: str,
         method: str,
         path: str,
-        query: dict[str, str | int | None],
+        query: Mapping[str, Asked],
         *,
         form: Mapping[str, Any] | None = None,
         timeout_s: float = TIMEOUT_S,

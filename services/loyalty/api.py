@@ -1,17 +1,16 @@
-"""Loyalty's HTTP API: what customers have, what happened to a receipt, what waits, whether the ledger is right."""
+"""Loyalty's HTTP API: what customers have, what happened to a receipt, the terms."""
 
 from dataclasses import asdict
 from typing import Annotated, Any
 from uuid import UUID
 
 import sqlalchemy as sa
-from fastapi import Path, Query
+from fastapi import Path
 
 from chassis.actor import Who
 from chassis.pagination import Keyset, Page, Paging
 from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
-from chassis.tables import waiting
 from chassis.transaction import Transaction
 from services.loyalty import (
     balance_api,
@@ -21,7 +20,7 @@ from services.loyalty import (
     programme,
     purchases_api,
     quote_api,
-    reconciliation,
+    reconciliation_api,
     reviews_api,
     terminals_api,
     till_api,
@@ -29,16 +28,13 @@ from services.loyalty import (
 from services.loyalty.balance_api import CustomerPath, hold_out
 from services.loyalty.documents import (
     AdjustmentForm,
-    DifferenceOut,
     LineOut,
     OperationOut,
     PurchaseOut,
-    Reconciliation,
     ReturnOut,
     ReversalForm,
     TermsForm,
     TermsOut,
-    WaitingOut,
 )
 from services.loyalty.operations_api import OPERATIONS, of_customers
 from services.loyalty.purchases import Line
@@ -54,6 +50,7 @@ router.include_router(quote_api.router)
 router.include_router(quote_api.asking)
 router.include_router(reviews_api.router)
 router.include_router(till_api.router)
+router.include_router(reconciliation_api.router)
 
 
 @router.get("/customers/{customer_id}/operations")
@@ -100,15 +97,6 @@ async def get_purchase(receipt_id: Annotated[str, Path(max_length=100)], tx: Tx)
     )
 
 
-@router.get("/waiting")
-async def list_waiting(tx: Tx, paging: Paging) -> Page[WaitingOut]:
-    """Purchases of cards that nobody knows yet, and returns of receipts that have not come, oldest first."""
-    select = sa.select(*(waiting.c[name] for name in ("id", "awaits", "topic", "partition", "offset", "since")))
-    rows, following = await Keyset([waiting.c.id]).page(tx, select, paging)
-    items = [WaitingOut(**{**row._mapping, "awaits": _without_phone(row.awaits)}) for row in rows]
-    return Page(items=items, next=following)
-
-
 @router.get("/terms")
 async def list_terms(tx: Tx) -> list[TermsOut]:
     """The programme's terms of all times, newest first, with who set them and what they changed."""
@@ -122,14 +110,6 @@ async def change_terms(form: TermsForm, who: Who, tx: Tx) -> TermsOut:
     return next(each for each in await list_terms(tx) if each.id == changed)
 
 
-@router.get("/reconciliation")
-async def reconcile(tx: Tx, most: Annotated[int, Query(ge=1, le=10_000)] = 1000) -> Reconciliation:
-    """Prove the ledger over the whole database; `differences` names each place where a law is broken."""
-    counted = (await tx.execute(sa.select(sa.func.count()).select_from(operations))).scalar_one()
-    found = await reconciliation.differences(tx, most=most)
-    return Reconciliation(operations=counted, differences=[DifferenceOut(**each._asdict()) for each in found])
-
-
 async def _operation(tx: Transaction, operation_id: UUID) -> OperationOut:
     row = (await tx.execute(OPERATIONS.where(operations.c.id == operation_id))).one()
     return OperationOut.model_validate(row._mapping)
@@ -138,9 +118,3 @@ async def _operation(tx: Transaction, operation_id: UUID) -> OperationOut:
 def _line(line: Line, purchase: sa.Row[Any], terms: Terms) -> LineOut:
     why = terms.why(line.product_id, line.category, purchase.level, purchase.withheld)
     return LineOut(**asdict(line), why=why)
-
-
-def _without_phone(awaits: str) -> str:
-    """Phones are personal: the list shows the last four digits."""
-    kind, _, identifier = awaits.partition(":")
-    return f"phone:…{identifier[-4:]}" if kind == "phone" else awaits

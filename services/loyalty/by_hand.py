@@ -36,7 +36,7 @@ BY_HAND: Final = frozenset(get_args(GiftType))
 class Why:
     """Who does something by hand, and why; `comment` is for the staff alone and is never said."""
 
-    actor: Actor
+    actor: Actor | str
     reason: str
     comment: str | None
 

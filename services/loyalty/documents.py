@@ -226,17 +226,6 @@ class PurchaseOut(BaseModel):
     holds: list[HoldOut]
 
 
-class WaitingOut(BaseModel):
-    """A record that waits for what it needs."""
-
-    id: int
-    awaits: str = Field(description="What it waits for.", examples=["card:2900000000018"])
-    topic: str
-    partition: int
-    offset: int
-    since: datetime
-
-
 class TermsOut(Terms):
     """What the programme promises from a moment on."""
 

@@ -16,10 +16,12 @@ from contracts.customers import (
     CustomersUnmerged,
     CustomerUnblocked,
 )
+from contracts.loyalty_commands import AccruePoints, BurnPoints
 from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
 from contracts.records import Record
 from services.loyalty.accounts import Introduction, forget_phones, introduce
 from services.loyalty.accrual import accrue_purchases
+from services.loyalty.commands import carry_out
 from services.loyalty.freezing import freeze, unfreeze
 from services.loyalty.merging import merge, unmerge
 from services.loyalty.returns import awaited_receipt, take_back
@@ -80,6 +82,16 @@ async def customers_merged(event: CustomersMerged, tx: Transaction) -> None:
 @hears(CustomersUnmerged)
 async def customers_unmerged(event: CustomersUnmerged, tx: Transaction) -> None:
     await unmerge(tx, event)
+
+
+@hears(AccruePoints)
+async def points_asked_for(command: AccruePoints, tx: Transaction) -> None:
+    await carry_out(tx, command)
+
+
+@hears(BurnPoints)
+async def points_to_be_taken(command: BurnPoints, tx: Transaction) -> None:
+    await carry_out(tx, command)
 
 
 @hears.many(ContactErased)

@@ -246,6 +246,14 @@ operations = sa.Table(
 )
 sa.Index("operations_reverses_idx", operations.c.reverses, postgresql_where=sa.text("reverses IS NOT NULL"))
 
+commands = sa.Table(
+    "commands",
+    metadata,
+    sa.Column("command_id", UUID(as_uuid=True), primary_key=True),
+    moment("carried_out_at"),
+    comment="Commands that were carried out: a topic that is read again changes nothing.",
+)
+
 operation_notes = sa.Table(
     "operation_notes",
     metadata,

@@ -2,9 +2,12 @@ import asyncio
 import contextlib
 import uuid
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient
+from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.errors import KafkaConnectionError
 
 from chassis.envelope import Raw
@@ -69,6 +72,41 @@ async def test_the_last_records_of_each_partition_are_read(kafka: Kafka, bus: To
         b"three",
         b"two",
     ]
+
+
+async def publish_at(kafka: Kafka, topic: str, moment: datetime, value: bytes) -> None:
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, acks="all") as producer:
+        await producer.send_and_wait(topic, value, partition=0, timestamp_ms=int(moment.timestamp() * 1000))
+
+
+async def delete_before(kafka: Kafka, topic: str, offset: int) -> None:
+    admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
+    await admin.start()
+    try:
+        await admin.delete_records({TopicPartition(topic, 0): RecordsToDelete(offset)})
+    finally:
+        await admin.close()
+
+
+async def test_a_topic_is_read_from_a_moment_on(kafka: Kafka, bus: TopicReader, topic: str) -> None:
+    noon = datetime.now(UTC) - timedelta(days=1)
+    for hour, value in enumerate((b"one", b"two", b"three")):
+        await publish_at(kafka, topic, noon + timedelta(hours=hour), value)
+    assert await values(bus.read(topic, start=noon + timedelta(minutes=1), follow=False)) == [b"two", b"three"]
+    assert await values(bus.read(topic, start=noon + timedelta(hours=3), follow=False)) == []
+
+
+async def test_it_is_told_whether_what_was_published_since_is_still_there(
+    kafka: Kafka, bus: TopicReader, topic: str
+) -> None:
+    noon = datetime.now(UTC) - timedelta(days=1)
+    for hour, value in enumerate((b"one", b"two", b"three")):
+        await publish_at(kafka, topic, noon + timedelta(hours=hour), value)
+    assert await bus.is_whole_since(topic, noon - timedelta(days=7))
+    await delete_before(kafka, topic, 1)
+    assert not await bus.is_whole_since(topic, noon)
+    assert not await bus.is_whole_since(topic, noon + timedelta(hours=1))
+    assert await bus.is_whole_since(topic, noon + timedelta(hours=1, minutes=1))
 
 
 async def first_of(records: AsyncIterator[Raw]) -> Raw:

@@ -388,3 +388,39 @@ async def test_a_bad_quote_names_its_field(loyalty: Loyalty, api: httpx.AsyncCli
     assert nobody.status_code == 422
     foreign = await till.ask("r-bad", "quote", **{**form, "currency": "XTS"})
     assert await problem(foreign) == (422, "unknown_currency")
+
+
+async def test_a_receipt_with_points_held_is_not_quoted_again(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, _ = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    await till.hold(bought, 10)
+    assert await problem(await till.ask(bought.receipt_id, "quote", **quote_form(bought))) == (409, "points_held")
+
+
+async def test_of_two_holds_of_one_receipt_at_once_one_stands(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    answers = await asyncio.gather(*(till.ask(bought.receipt_id, "hold", points=10) for _ in range(5)))
+    assert sorted(answer.status_code for answer in answers) == [201] + [409] * 4
+    assert (await shown(api, customer_id))["held"] == 10
+    assert await loyalty.differences() == []
+
+
+async def test_what_is_held_of_a_lot_is_not_taken_by_others(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api, 50)
+    await adjust(api, customer_id, 50, expires_at=(NOW + timedelta(days=1)).isoformat())
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    complete = paid(bought, await till.hold(bought, 50))
+    await adjust(api, customer_id, -50)
+    await loyalty.hear(complete)
+    assert (await shown(api, customer_id))["balance"] == 47
+    assert await loyalty.differences() == []

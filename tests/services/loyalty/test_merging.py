@@ -238,3 +238,11 @@ async def test_merges_of_merges_are_undone_in_their_order(loyalty: Loyalty, api:
     await loyalty.hear(unmerged(anna, other, NOW + 3 * HOUR))
     assert [(await shown(api, each))["balance"] for each in (third, anna, other)] == [10, 115, 55]
     assert await loyalty.differences() == []
+
+
+async def test_a_merge_is_undone_once(loyalty: Loyalty, api: httpx.AsyncClient) -> None:
+    (_, anna), (_, other) = await two(loyalty, api)
+    await loyalty.hear(merged(anna, other))
+    await loyalty.hear(unmerged(anna, other), unmerged(anna, other, NOW + 2 * HOUR))
+    assert [(await shown(api, each))["balance"] for each in (anna, other)] == [115, 55]
+    assert len(await loyalty.said(PointsMoved)) == 4

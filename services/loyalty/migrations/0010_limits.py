@@ -6,8 +6,8 @@ Returns of before have no terminal: the windows of limits look back a day at mos
 import sqlalchemy as sa
 from alembic import op
 
-revision = "0009"
-down_revision = "0008"
+revision = "0010"
+down_revision = "0009"
 branch_labels = None
 depends_on = None
 
