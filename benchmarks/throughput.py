@@ -75,4 +75,6 @@ async def drained(server: EmbeddedPostgres, words: list[Word]) -> float:
             stdout=asyncio.subprocess.PIPE,
         )
         printed, _ = await draining.communicate()
+        if draining.returncode:
+            raise RuntimeError("the topic was not drained; see above")
         return float(printed.split()[-1])
