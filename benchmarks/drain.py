@@ -32,9 +32,9 @@ async def drain(count: int) -> float:
     skipped = metrics.skipped.labels("drain", PurchaseCompleted.topic)
     stop = asyncio.Event()
     working = asyncio.create_task(worker.run(stop))
-    await _until(lambda: skipped._value.get() > 0)
+    await _until(lambda: skipped._value.get() > 0, working)
     began, first = time.perf_counter(), skipped._value.get()
-    await _until(lambda: skipped._value.get() >= count)
+    await _until(lambda: skipped._value.get() >= count, working)
     seconds = time.perf_counter() - began
     stop.set()
     await working
@@ -42,8 +42,10 @@ async def drain(count: int) -> float:
     return float((count - first) / seconds)
 
 
-async def _until(is_so: Callable[[], bool]) -> None:
-    while not is_so():  # noqa: ASYNC110  (a counter of Prometheus wakes nobody)
+async def _until(is_so: Callable[[], bool], working: asyncio.Task[None]) -> None:
+    while not is_so():
+        if working.done():
+            raise RuntimeError("the worker ended before the topic was drained") from working.exception()
         await asyncio.sleep(0.001)
 
 

@@ -1,17 +1,24 @@
 """What the tills of a benchmark say: customers with a card each, and receipts of some lines, the same in every run."""
 
 import random
-from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 from chassis.ids import new_id
+from chassis.outbox import Word
 from chassis.publishing import Publication
 from contracts.fields import ean13_check_digit
 from contracts.purchases import PurchaseCompleted, PurchaseLine
 
 STORES = 40
 CATEGORIES = ("BANANAS", "BREAD", "MILK", "CHEESE", "COFFEE", "FUEL", "SOFT DRINKS", "YOGURT", "BEEF", "EGGS")
+
+
+def words_of(count: int, customers: int, *, seed: int = 1, made: int = 0) -> list[Word]:
+    """The bytes of so many receipts of these customers, all of them paid yesterday."""
+    tills = Tills(customers, seed=seed, made=made)
+    yesterday = datetime.now(UTC) - timedelta(days=1)
+    return [tills.receipt(yesterday + timedelta(milliseconds=each)).word() for each in range(count)]
 
 
 def card_of(place: int) -> str:
@@ -27,18 +34,24 @@ def customer_of(place: int) -> UUID:
 class Tills:
     """Receipts of random customers, with as many lines as Complete Journey's baskets have (mean 9)."""
 
-    def __init__(self, customers: int, *, seed: int = 1) -> None:
+    def __init__(self, customers: int, *, seed: int = 1, made: int = 0) -> None:
+        """`made`: the number of the last receipt that other tills have printed."""
         self.customers = customers
         self.random = random.Random(seed)
-        self.made = 0
+        self.made = made
 
     def receipt(self, completed_at: datetime) -> Publication:
         """The next receipt, paid at that moment."""
+        purchase = self.purchase(completed_at)
+        return Publication(purchase, new_id(), f"/tills/{purchase.terminal_id}", completed_at)
+
+    def purchase(self, completed_at: datetime) -> PurchaseCompleted:
+        """What the next receipt says."""
         self.made += 1
         place = self.random.randrange(self.customers)
         lines = [self._line(number) for number in range(1, 1 + self._line_count())]
         store = self.random.randrange(STORES)
-        purchase = PurchaseCompleted.model_construct(
+        return PurchaseCompleted.model_construct(
             card_number=card_of(place),
             phone=None,
             customer_id=None,
@@ -50,12 +63,8 @@ class Tills:
             lines=lines,
             discount_minor=sum(line.discount_minor for line in lines),
             total_minor=sum(line.total_minor for line in lines),
+            hold_id=None,
         )
-        return Publication(purchase, new_id(), f"/tills/{store}-1", completed_at)
-
-    def receipts(self, count: int, start: datetime) -> Iterator[Publication]:
-        for each in range(count):
-            yield self.receipt(start + timedelta(milliseconds=each))
 
     def _line_count(self) -> int:
         return min(60, 1 + int(self.random.expovariate(1 / 8)))

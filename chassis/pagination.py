@@ -37,7 +37,7 @@ class PageAsked(NamedTuple):
     cursor: str | None
 
 
-def _page_asked(
+async def _page_asked(
     limit: Annotated[int, Query(ge=1, le=LIMIT_MAX, description="Most items on a page.")] = 50,
     cursor: Annotated[
         str | None,

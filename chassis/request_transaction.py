@@ -105,7 +105,7 @@ def service_router(*, route_class: type[TransactionRoute] = TransactionRoute, **
     return APIRouter(route_class=route_class, responses=PROBLEM_RESPONSES, **options)
 
 
-def _transaction_of(request: Request) -> Transaction:
+async def _transaction_of(request: Request) -> Transaction:
     tx: Transaction = request.state.tx
     return tx
 

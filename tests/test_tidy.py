@@ -84,6 +84,18 @@ def test_every_record_type_is_said_by_someone_heard_by_someone_and_explained() -
     assert {record.topic for record in BY_TYPE.values()} == set(TOPICS)
 
 
+def test_what_a_request_depends_on_needs_no_thread() -> None:
+    """FastAPI runs a plain function in a thread, which waits for the loop's thread to give way."""
+    plain = [
+        f"{path.relative_to(ROOT)}: {function.name}"
+        for path in own_sources()
+        if (depended := set(re.findall(r"Depends\((\w+)\)", text(path))))
+        for function in ast.walk(ast.parse(text(path)))
+        if isinstance(function, ast.FunctionDef) and function.name in depended
+    ]
+    assert plain == []
+
+
 @pytest.mark.parametrize("module", settings_page.modules())
 def test_every_setting_is_explained(module: str) -> None:
     classes: list[type[BaseSettings]] = list(settings_page.settings_of(module))

@@ -21,7 +21,7 @@ Since = Annotated[AwareDatetime | None, Query(description="Left at that moment o
 Until = Annotated[AwareDatetime | None, Query(description="Left before that moment; with an offset.")]
 
 
-def _reviews_asked(
+async def _reviews_asked(
     store_id: StoreAsked = None,
     score_from: Annotated[int, Query(ge=0, le=10, description="The lowest score.")] = 0,
     score_to: Annotated[int, Query(ge=0, le=10, description="The highest score.")] = 10,
@@ -31,7 +31,7 @@ def _reviews_asked(
     return ReviewFilter(store_id, since, until, score_from, score_to)
 
 
-def _period_asked(store_id: StoreAsked = None, since: Since = None, until: Until = None) -> ReviewFilter:
+async def _period_asked(store_id: StoreAsked = None, since: Since = None, until: Until = None) -> ReviewFilter:
     return ReviewFilter(store_id, since, until)
 
 

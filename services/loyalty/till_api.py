@@ -26,7 +26,7 @@ router = service_router(route_class=PublishedRoute, prefix=PREFIX, tags=["till"]
 till_key = HTTPBearer(scheme_name="till", description="The till's own key.", auto_error=False)
 
 
-def _till(request: Request, _key: Annotated[object, Security(till_key)]) -> Terminal:
+async def _till(request: Request, _key: Annotated[object, Security(till_key)]) -> Terminal:
     """The edge has let it in by its key."""
     till: Terminal = request.state.caller
     return till

@@ -419,8 +419,8 @@ async def test_what_is_held_of_a_lot_is_not_taken_by_others(
     await adjust(api, customer_id, 50, expires_at=(NOW + timedelta(days=1)).isoformat())
     bought = purchase(number, 100_000)
     await till.quote(bought)
-    complete = paid(bought, await till.hold(bought, 50))
-    await adjust(api, customer_id, -50)
+    complete = paid(bought, await till.hold(bought, 30))
+    await adjust(api, customer_id, -70)
     await loyalty.hear(complete)
-    assert (await shown(api, customer_id))["balance"] == 47
+    assert (await shown(api, customer_id))["balance"] == 48
     assert await loyalty.differences() == []

@@ -246,3 +246,4 @@ async def test_a_merge_is_undone_once(loyalty: Loyalty, api: httpx.AsyncClient) 
     await loyalty.hear(unmerged(anna, other), unmerged(anna, other, NOW + 2 * HOUR))
     assert [(await shown(api, each))["balance"] for each in (anna, other)] == [115, 55]
     assert len(await loyalty.said(PointsMoved)) == 4
+    assert await loyalty.refused() == []
