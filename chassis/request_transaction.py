@@ -61,6 +61,9 @@ class TransactionRoute(APIRoute):
                     kept = await self._act(tx, request, key, handle)
             except _Refused as refused:
                 return refused.response
+            except Problem as problem:
+                await self.refused(request, problem)
+                raise
             return await self.answered(request, kept)
 
         return in_one_transaction
@@ -68,6 +71,12 @@ class TransactionRoute(APIRoute):
     async def kept(self, tx: Transaction, response: Response) -> Response:  # noqa: ARG002
         """What is kept of the endpoint's answer for a repetition of the request; in the transaction."""
         return response
+
+    async def refused(self, request: Request, problem: Problem) -> None:
+        """What is to be known of a request that a problem has rolled back; after that, without a connection.
+
+        What it raises is answered instead.
+        """
 
     async def answered(self, request: Request, kept: Response) -> Response:  # noqa: ARG002
         """What is answered, the first time and at each repetition; after the commit, without a connection."""

@@ -1,20 +1,23 @@
 """One complete example of each record, as its JSON: Anna buys, brings a part back, is asked and answers."""
 
-from typing import Any, Final
+from typing import Final
 
-ANNA: Final = "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e11"
-OTHER_ANNA: Final = "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e99"
-ACCOUNT: Final = "019a9f0e-2f6d-7a02-8e57-3c1b9d5f6a20"
-HOLD: Final = "019aa400-11aa-7c21-9e0b-6a7b8c9d0e77"
-CARD: Final = "2900000000018"
-RECEIPT: Final = "367-04-2025-11-02-000117"
-RETURN: Final = "367-04-2025-11-03-000021"
-MESSAGE: Final = "019a9f12-7c3e-7b44-a0d1-2f6e8c9b1d33"
-REVIEW: Final = "019a9f13-0b5a-7f10-9c22-6d4e1a8f7b44"
+from contracts.example_ids import (
+    ACCOUNT,
+    ANNA,
+    CARD,
+    HOLD,
+    MESSAGE,
+    OPERATION,
+    OTHER_ANNA,
+    RECEIPT,
+    RETURN,
+    REVIEW,
+    Example,
+)
+from contracts.limit_examples import LIMIT_EXAMPLES
 
-Example = dict[str, Any]
 _TILL: Final[Example] = {"card_number": CARD, "receipt_id": RECEIPT, "store_id": "367", "terminal_id": "367-04"}
-_OPERATION: Final[Example] = {"customer_id": ANNA, "account_id": ACCOUNT, "points_currency": "points"}
 _MESSAGE: Final[Example] = {
     "message_id": MESSAGE,
     "message_key": "nps:019a9f12",
@@ -132,7 +135,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "cancelled_at": "2025-11-02T15:06:00+03:00",
     },
     "loyalty.points_accrued.v1": {
-        **_OPERATION,
+        **OPERATION,
         "operation_id": "019a9f0e-5b20-7d3a-b1c4-8e7f2a6d9c55",
         "balance_after": 204,
         "points": 57,
@@ -152,7 +155,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "points_paid": 50,
     },
     "loyalty.points_adjusted.v1": {
-        **_OPERATION,
+        **OPERATION,
         "operation_id": "019aa3f0-11aa-7c21-9e0b-6a7b8c9d0e10",
         "balance_after": 304,
         "points": 100,
@@ -166,7 +169,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "debt_paid": 0,
     },
     "loyalty.points_expired.v1": {
-        **_OPERATION,
+        **OPERATION,
         "operation_id": "019c5b10-63cc-7e43-9a2d-8c9d0e1f2a32",
         "balance_after": 174,
         "points": 30,
@@ -194,7 +197,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "trigger": "gift_shop",
     },
     "loyalty.points_held.v1": {
-        **_OPERATION,
+        **OPERATION,
         "hold_id": HOLD,
         "receipt_id": "367-04-2025-11-05-000031",
         "store_id": "367",
@@ -207,7 +210,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "available_after": 154,
     },
     "loyalty.hold_released.v1": {
-        **_OPERATION,
+        **OPERATION,
         "hold_id": HOLD,
         "receipt_id": "367-04-2025-11-05-000031",
         "points": 50,
@@ -216,7 +219,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "available_after": 204,
     },
     "loyalty.points_redeemed.v1": {
-        **_OPERATION,
+        **OPERATION,
         "operation_id": "019aa401-52bb-7d32-8f1c-7b8c9d0e1f78",
         "balance_after": 154,
         "available_after": 154,
@@ -231,7 +234,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "missing": 0,
     },
     "loyalty.points_refunded.v1": {
-        **_OPERATION,
+        **OPERATION,
         "operation_id": "019aa9c0-52bb-7d32-8f1c-7b8c9d0e1f79",
         "balance_after": 204,
         "available_after": 204,
@@ -253,19 +256,19 @@ EXAMPLES: Final[dict[str, Example]] = {
         "abandoned_at": "2025-11-05T15:19:06Z",
     },
     "loyalty.points_activated.v1": {
-        **_OPERATION,
+        **OPERATION,
         "points": 57,
         "activated_at": "2025-11-16T15:04:05Z",
         "available_after": 261,
     },
     "loyalty.points_expiring.v1": {
-        **_OPERATION,
+        **OPERATION,
         "points": 30,
         "expires_at": "2026-11-02T12:04:05Z",
         "available": 204,
     },
     "loyalty.points_moved.v1": {
-        **_OPERATION,
+        **OPERATION,
         "operation_id": "019ab000-52bb-7d32-8f1c-7b8c9d0e1f80",
         "balance_after": 0,
         "available_after": 0,
@@ -276,7 +279,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "moved_at": "2025-11-10T09:00:00Z",
     },
     "loyalty.coefficients_changed.v1": {
-        **_OPERATION,
+        **OPERATION,
         "bonus_before": 10000,
         "bonus_after": 15000,
         "redemption_before": 10000,
@@ -286,13 +289,13 @@ EXAMPLES: Final[dict[str, Example]] = {
         "changed_at": "2025-11-11T09:00:00Z",
     },
     "loyalty.family_joined.v1": {
-        **_OPERATION,
+        **OPERATION,
         "member_id": "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e98",
         "actor": "operator:anna",
         "joined_at": "2025-11-12T09:00:00Z",
     },
     "loyalty.family_left.v1": {
-        **_OPERATION,
+        **OPERATION,
         "member_id": "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e98",
         "actor": "operator:anna",
         "left_at": "2025-12-12T09:00:00Z",
@@ -305,7 +308,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "set_at": "2025-12-15T09:00:00Z",
     },
     "loyalty.operation_reversed.v1": {
-        **_OPERATION,
+        **OPERATION,
         "operation_id": "019aa3f4-52bb-7d32-8f1c-7b8c9d0e1f21",
         "reverses": "019aa3f0-11aa-7c21-9e0b-6a7b8c9d0e10",
         "balance_after": 204,
@@ -315,14 +318,15 @@ EXAMPLES: Final[dict[str, Example]] = {
         "reversed_at": "2025-11-04T10:05:00Z",
         "available_after": 204,
     },
-    "loyalty.account_frozen.v1": {**_OPERATION, "reason": "suspected_fraud", "frozen_at": "2025-12-01T10:00:00Z"},
+    **LIMIT_EXAMPLES,
+    "loyalty.account_frozen.v1": {**OPERATION, "reason": "suspected_fraud", "frozen_at": "2025-12-01T10:00:00Z"},
     "loyalty.account_unfrozen.v1": {
-        **_OPERATION,
+        **OPERATION,
         "unfrozen_at": "2025-12-03T10:00:00Z",
         "lots_prolonged_s": 172800,
     },
     "loyalty.points_returned.v1": {
-        **_OPERATION,
+        **OPERATION,
         "operation_id": "019aa2e1-4c11-7a90-8f03-1d2b3c4e5f66",
         "balance_after": 189,
         "points": 15,

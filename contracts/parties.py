@@ -28,6 +28,7 @@ from contracts.feedback import (
     TelegramUnlinked,
 )
 from contracts.holds import HoldReleased, PointsHeld, PurchaseAbandoned
+from contracts.limits import PointsCorrected, ReviewDecided, ReviewOpened
 from contracts.loyalty import (
     AccountFrozen,
     AccountUnfrozen,
@@ -101,6 +102,9 @@ SAYS: Final[Mapping[str, tuple[type[Record], ...]]] = {
         PointsExpired,
         PointsMoved,
         OperationReversed,
+        PointsCorrected,
+        ReviewOpened,
+        ReviewDecided,
         CoefficientsChanged,
         FamilyJoined,
         FamilyLeft,

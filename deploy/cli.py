@@ -57,6 +57,7 @@ SomeTill = Annotated[str, typer.Argument(metavar="TILL", help=_("The chain's own
 Whose = Annotated[str, typer.Argument(metavar="PHONE|CARD", help=_("Their phone or card number."))]
 HowMany = Annotated[int, typer.Argument(metavar="POINTS", min=1, help=_("How many."))]
 Reason = Annotated[str, typer.Option(help=_("Why, as a word of your own: complaint, mistake."))]
+SomeReview = Annotated[str, typer.Argument(metavar="ID", help=_("The review's id."))]
 Comment = Annotated[str | None, typer.Option(help=_("For the staff alone."))]
 SomeTopic = Annotated[str | None, typer.Option("--topic", help=_("Of this topic only."))]
 
@@ -253,6 +254,27 @@ def reverse(
     form = {"reason": reason, "comment": comment, "points": how_many}
     with ServiceApi(run_settings()) as api:
         loyalty.reverse(api, _console(), operation, form)
+
+
+@points.command(help=_("What broke a limit of the programme, the newest first."))
+def reviews(
+    state: Annotated[str, typer.Option(help=_("open, approved or rejected."))] = "open",
+    most: Annotated[int, typer.Option(min=1, max=200, help=_("At most so many."))] = 20,
+) -> None:
+    with ServiceApi(run_settings()) as api:
+        loyalty.show_reviews(api, _console(), state=state, most=most)
+
+
+@points.command(help=_("It was right: a purchase that was withheld is credited."))
+def approve(review: SomeReview, reason: Reason, comment: Comment = None) -> None:
+    with ServiceApi(run_settings()) as api:
+        loyalty.decide(api, _console(), review, "approve", {"reason": reason, "comment": comment})
+
+
+@points.command(help=_("It was not right: what the purchase has earned is taken back."))
+def reject(review: SomeReview, reason: Reason, comment: Comment = None) -> None:
+    with ServiceApi(run_settings()) as api:
+        loyalty.decide(api, _console(), review, "reject", {"reason": reason, "comment": comment})
 
 
 @tills.command("register", help=_("Register a till, or move it to another store."))

@@ -106,6 +106,7 @@ def told_operation(operation: Json) -> str:
         "expiry": _("expiry"),
         "merge": _("merge"),
         "unmerge": _("merge undone"),
+        "review": _("review"),
     }
     kind = kinds.get(operation["type"], operation["type"])
     by_hand = (operation["reason"], operation["actor"])

@@ -79,5 +79,30 @@ def export(
     _print(console, _("{file}: {size} bytes").format(file=file, size=figure(size)))
 
 
+def show_reviews(api: ServiceApi, console: Console, *, state: str, most: int) -> None:
+    """What broke limits, the newest first, with the ids that a decision asks for."""
+    shown = api.get("loyalty", "/reviews", state=state, limit=most)["items"]
+    for review in shown:
+        _print(console, f"{review['id']}  {_told_review(review)}")
+    if not shown:
+        _print(console, _("No reviews."))
+
+
+def decide(api: ServiceApi, console: Console, review_id: str, verdict: str, form: Mapping[str, Any]) -> None:
+    """Approve or reject what broke a limit."""
+    review = api.post("loyalty", f"/reviews/{review_id}/{verdict}", form=form)
+    _print(console, f"{review['id']}  {_told_review(review)}")
+    if review["correction_id"]:
+        told = _("What the purchase had earned is corrected: {operation}").format(operation=review["correction_id"])
+        _print(console, told)
+
+
+def _told_review(review: Mapping[str, Any]) -> str:
+    states = {"open": _("open"), "approved": _("approved"), "rejected": _("rejected")}
+    about = f"{review['limit_code']} {review['subject']}: {figure(review['counted'])} > {figure(review['most'])}"
+    receipt = review["return_id"] or review["receipt_id"]
+    return f"{moment(review['occurred_at'])}  {about}  {receipt}  {states[review['state']]}"
+
+
 def _print(console: Console, line: str) -> None:
     console.print(line, highlight=False, markup=False, soft_wrap=True)

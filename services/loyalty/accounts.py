@@ -37,6 +37,7 @@ WHERE accounts.id = ANY ($1::uuid[])
 """
 MERGED: Final = "SELECT id, merged_into FROM accounts WHERE id = ANY ($1::uuid[])"
 HOLDER_OF: Final = "SELECT holder_id FROM members WHERE customer_id = $1"
+FROZEN: Final = "SELECT 1 FROM accounts WHERE customer_id = $1 AND frozen_at IS NOT NULL"
 HOLD_PLACE: Final = """
 INSERT INTO identifiers (identifier, kind)
 SELECT identifier, kind FROM unnest($1::text[], $2::text[]) AS asked (identifier, kind) ORDER BY identifier
@@ -265,6 +266,11 @@ async def open_accounts(tx: Transaction, wanted: Sequence[tuple[UUID, str]], ter
         [terms.currency_of(kind).code for _, kind in wanted],
         tx.now,
     )
+
+
+async def is_frozen(tx: Transaction, customer_id: UUID) -> bool:
+    """Whether the customer is blocked."""
+    return bool(await tx.sql(FROZEN, customer_id))
 
 
 async def forget_phones(tx: Transaction, phones: Mapping[UUID, str | None]) -> None:

@@ -14,9 +14,11 @@ from services.loyalty.accounts import Opened, account_of_kind, awaited, find_and
 from services.loyalty.activity import prolong_lots
 from services.loyalty.balances import say_balances
 from services.loyalty.ledger import Operation, of_operation
-from services.loyalty.lot_life import activates_at, expires_at
+from services.loyalty.limits import Amounts, Breach, Counts, Deed, count_purchases, judge
+from services.loyalty.lot_life import begins_and_ends
 from services.loyalty.pricing import Standing, price_purchase
 from services.loyalty.purchases import BEFORE_LEDGER, Accrual, Payment, Seen
+from services.loyalty.reviews import Flagged, open_reviews
 from services.loyalty.terms import Terms, all_terms, terms_at
 
 CLOCK_TOLERANCE = timedelta(days=1)
@@ -26,7 +28,8 @@ CLOCK_TOLERANCE = timedelta(days=1)
 async def accrue_purchases(tx: Transaction, new: Sequence[PurchaseCompleted]) -> list[str]:
     """Credit what each purchase earned; keep those whose card is not known yet; refuse what cannot be.
 
-    Points that were held for a purchase are taken. Gives the receipts for which a return may have been waiting.
+    Points that were held for a purchase are taken; what breaks a limit is flagged. Gives the receipts for which a
+    return may have been waiting.
     """
     terms = await all_terms(tx)
     possible = [purchase for purchase in new if _is_possible(tx, purchase, terms)]
@@ -36,8 +39,9 @@ async def accrue_purchases(tx: Transaction, new: Sequence[PurchaseCompleted]) ->
     seen = await purchases.known_receipts(tx, [purchase.receipt_id for purchase in known])
     unseen = _unseen(tx, known, seen)
     payments = await capturing.settle_holds(tx, unseen, found.opened, seen, terms)
+    counts = await count_purchases(tx, (_deed(each, found.opened[each.key]) for each in unseen), terms)
     accruals = [
-        await _accrual(tx, purchase, found.opened[purchase.key], terms, payments.get(purchase.receipt_id))
+        await _accrual(tx, purchase, found.opened[purchase.key], terms, payments.get(purchase.receipt_id), counts)
         for purchase in unseen
         if not tx.is_refused(purchase)
     ]
@@ -53,6 +57,8 @@ async def accrue_purchases(tx: Transaction, new: Sequence[PurchaseCompleted]) ->
             capturing.tell_redeemed(tx, each.purchase, each.payment)
     for each in accruals:
         tx.say(_points_accrued(each), cause=each.purchase)
+    if counts is not None:
+        await open_reviews(tx, [_flagged(each) for each in accruals])
     say_balances(tx, [operation.account for operation in operations])
     return had_row
 
@@ -98,7 +104,12 @@ RECEIPT_CONFLICT = "receipt_id: was credited before with other content; give eve
 
 
 async def _accrual(
-    tx: Transaction, purchase: PurchaseCompleted, opened: Opened, terms: Sequence[Terms], payment: Payment | None
+    tx: Transaction,
+    purchase: PurchaseCompleted,
+    opened: Opened,
+    terms: Sequence[Terms],
+    payment: Payment | None,
+    counts: Counts | None,
 ) -> Accrual:
     in_force = terms_at(terms, purchase.completed_at)
     account = await account_of_kind(tx, opened.holder, in_force.earning_kind(purchase.store_id), in_force)
@@ -110,6 +121,10 @@ async def _accrual(
     pricing = price_purchase(
         purchase.lines, payment.line_minor if payment else None, standing, in_force.currency_of(account.kind), in_force
     )
+    breaches: Sequence[Breach] = ()
+    if counts is not None:
+        spent: Amounts = {"points_spent": payment.points if payment else 0, "receipt_total_minor": purchase.total_minor}
+        pricing, breaches = judge(counts, _deed(purchase, opened), spent, pricing, in_force.limits)
     operation = Operation(
         id=new_id(),
         type="purchase",
@@ -121,11 +136,27 @@ async def _accrual(
         opens=pricing.points,
     )
     if pricing.points:
-        activation = activates_at(in_force, purchase.completed_at)
-        operation.activates_at = activation if activation is not None and activation > tx.now else None
-        operation.expires_at = expires_at(in_force, activation or purchase.completed_at)
+        operation.activates_at, operation.expires_at = begins_and_ends(in_force, purchase.completed_at, tx.now)
     ledger.enter([operation])
-    return Accrual(purchase, opened.buyer_id, pricing, operation, tx.heard(purchase).content_hash, payment)
+    return Accrual(purchase, opened.buyer_id, pricing, operation, tx.heard(purchase).content_hash, payment, breaches)
+
+
+def _deed(purchase: PurchaseCompleted, opened: Opened) -> Deed:
+    return Deed(purchase.completed_at, purchase.card_number, opened.buyer_id, purchase.terminal_id)
+
+
+def _flagged(accrual: Accrual) -> Flagged:
+    purchase = accrual.purchase
+    return Flagged(
+        accrual.breaches,
+        accrual.buyer_id,
+        purchase.receipt_id,
+        purchase.store_id,
+        purchase.terminal_id,
+        purchase.completed_at,
+        purchase,
+        accrual.operation.id,
+    )
 
 
 def _points_accrued(accrual: Accrual) -> PointsAccrued:

@@ -21,6 +21,7 @@ from services.loyalty import (
     purchases_api,
     quote_api,
     reconciliation_api,
+    reviews_api,
     terminals_api,
     till_api,
 )
@@ -46,6 +47,8 @@ router.include_router(operations_api.router)
 router.include_router(purchases_api.router)
 router.include_router(terminals_api.router)
 router.include_router(quote_api.router)
+router.include_router(quote_api.asking)
+router.include_router(reviews_api.router)
 router.include_router(till_api.router)
 router.include_router(reconciliation_api.router)
 

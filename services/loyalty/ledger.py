@@ -72,6 +72,7 @@ OperationType = Literal[
     "merge",
     "unmerge",
     "reversal",
+    "review",
 ]
 
 

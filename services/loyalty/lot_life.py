@@ -18,6 +18,13 @@ def activates_at(rules: Rules, earned_at: datetime) -> datetime | None:
     return earned_at + wait if wait else None
 
 
+def begins_and_ends(rules: Rules, earned_at: datetime, now: datetime) -> tuple[datetime | None, datetime | None]:
+    """From when points can be spent that were earned then, None: now; and when they burn, None: never."""
+    activation = activates_at(rules, earned_at)
+    begins = activation if activation is not None and activation > now else None
+    return begins, expires_at(rules, activation or earned_at)
+
+
 def expires_at(rules: Rules, begins_at: datetime) -> datetime | None:
     """When points burn whose life begins then; None: never.
 

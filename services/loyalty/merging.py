@@ -34,13 +34,14 @@ POINT_BACK: Final = """
 UPDATE accounts SET merged_into = CASE WHEN id = $1 THEN NULL ELSE $1 END WHERE id = ANY ($2::uuid[])
 """
 OWN: Final = """
-SELECT later.id, later.points, CASE WHEN withheld IS NULL THEN COALESCE(returns.total_minor, 0) ELSE 0 END AS back_minor
+SELECT later.id, later.points, -COALESCE(returns.spent_minor, reviews.spent_minor, 0) AS back_minor
 FROM operations AS later JOIN operations AS theirs ON theirs.id = later.reverses AND theirs.account_id = $2
      LEFT JOIN returns ON returns.operation_id = later.id
-     LEFT JOIN purchases ON purchases.receipt_id = returns.receipt_id
+     LEFT JOIN reviews ON reviews.correction_id = later.id
 WHERE later.account_id = $1 AND later.id > $3
 """
-"""What was done since on the survivor's account and takes back something of the merged one's: it is theirs."""
+"""What was done since on the survivor's account and takes back something of the merged one's, or credits it after all:
+it is theirs."""
 CHANGED: Final = """
 SELECT lot, sum(moved.points)::bigint AS points,
        COALESCE(sum(moved.points) FILTER (WHERE operations.type = 'expiry'), 0)::bigint AS burned

@@ -71,6 +71,7 @@ def contradictions(before: Rules, rules: Rules) -> Iterator[Problem]:
     yield from _of_currencies(before, rules)
     yield from _of_establishments(rules)
     yield from _of_account_kinds(before, rules)
+    yield from _of_limits(rules)
     if rules.lot_life_days == 0 and not rules.lot_life_months and rules.lots_end_with is None:
         yield _contradiction("lot_life_days", N_("points would burn at once; name a life of a day or more"))
     if rules.lots_live_on_with_activity and rules.lot_life_days is None and not rules.lot_life_months:
@@ -123,6 +124,17 @@ def _of_account_kinds(before: Rules, rules: Rules) -> Iterator[Problem]:
     for kind in before.account_kinds:
         if kind.code not in kinds or kinds[kind.code].points_currency != kind.points_currency:
             yield _contradiction("account_kinds", N_("a kind that is in use stays, with its currency"))
+
+
+def _of_limits(rules: Rules) -> Iterator[Problem]:
+    if _has_doubles([limit.code for limit in rules.limits]):
+        yield _contradiction("limits", N_("two limits have the same code"))
+    if any((limit.window is None) != (limit.measure == "receipt_total_minor") for limit in rules.limits):
+        yield _contradiction("limits", N_("a limit has a window, but that of receipt_total_minor has none"))
+    if any(limit.measure == "unmatched_returns" and limit.per != "terminal" for limit in rules.limits):
+        yield _contradiction("limits", N_("unmatched_returns are counted per terminal"))
+    if any(limit.hard and limit.measure in ("returns", "unmatched_returns") for limit in rules.limits):
+        yield _contradiction("limits", N_("what came back is never refused: a limit of returns is not hard"))
 
 
 def _has_doubles(values: Sequence[Any]) -> bool:

@@ -1,7 +1,7 @@
 """The receipts that are known: one row each, by which a receipt that comes again is recognised."""
 
 from collections.abc import Iterable, Sequence
-from dataclasses import astuple, dataclass
+from dataclasses import astuple, dataclass, replace
 from typing import Final, Literal, NamedTuple
 from uuid import UUID
 
@@ -10,6 +10,7 @@ import orjson
 from chassis.transaction import Transaction
 from contracts.purchases import PurchaseCompleted
 from services.loyalty.ledger import Operation
+from services.loyalty.limits import Breach
 from services.loyalty.pricing import Pricing, split
 
 IN_LEDGER: Final = "('completed', 'partly_returned', 'returned', 'cancelled')"
@@ -45,8 +46,13 @@ INSERT INTO purchases (receipt_id, state) VALUES ($1, 'awaited') ON CONFLICT (re
 """
 LOCK: Final = """
 SELECT receipt_id, state, operation_id, account_id, customer_id, store_id, currency, total_minor, points, withheld,
-       payment_id, lines
+       payment_id, lines, level
 FROM purchases WHERE receipt_id = $1 FOR UPDATE
+"""
+CORRECT: Final = """
+UPDATE purchases SET points = points + $2, operation_id = $3, level = $4, withheld = $5,
+                     lines = convert_from($6, 'UTF8')::json
+WHERE receipt_id = $1
 """
 SET_STATE: Final = "UPDATE purchases SET state = $2 WHERE receipt_id = $1"
 
@@ -90,6 +96,8 @@ class KnownPurchase:
     payment_id: UUID | None
     """The operation by which it was paid with points in part."""
     lines: tuple[Line, ...]
+    level: str = ""
+    """By which it was priced."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +130,7 @@ class Accrual:
     operation: Operation
     content_hash: int
     payment: Payment | None = None
+    breaches: Sequence[Breach] = ()
 
 
 class ReceiptRace(Exception):
@@ -180,6 +189,21 @@ async def lock_purchase(tx: Transaction, receipt_id: str) -> KnownPurchase | Non
 
 async def set_state(tx: Transaction, receipt_id: str, state: State) -> None:
     await tx.sql(SET_STATE, receipt_id, state)
+
+
+async def correct(
+    tx: Transaction,
+    purchase: KnownPurchase,
+    points: int,
+    line_points: Sequence[int],
+    *,
+    operation_id: UUID,
+    level: str,
+    withheld: str | None,
+) -> None:
+    """A locked purchase has earned so many points more (negative: fewer), each line so many altogether."""
+    lines = [replace(line, points=each) for line, each in zip(purchase.lines, line_points, strict=True)]
+    await tx.sql(CORRECT, purchase.receipt_id, points, operation_id, level, withheld, packed(lines))
 
 
 def packed(lines: Iterable[Line]) -> bytes:

@@ -12,11 +12,13 @@ from contracts.fields import MAX_MINOR, CardNumber, Code, Currency, CustomerId, 
 from contracts.purchases import MAX_LINES, PurchaseLine
 from services.loyalty import reserving
 from services.loyalty.documents import HoldOut
+from services.loyalty.guessing import GuardedRoute
 from services.loyalty.quotes import Basket, Payable, Quote
 from services.loyalty.terms import MAIN, Terms, terms_now
 from services.loyalty.till_api import PREFIX, Till
 
 router = service_router(prefix=PREFIX, tags=["till"])
+asking = service_router(route_class=GuardedRoute, prefix=PREFIX, tags=["till"])
 
 ReceiptPath = Annotated[ReceiptId, Path(description="The receipt to be; the completed purchase has the same.")]
 NAMES: Final = ("card_number", "phone", "customer_id")
@@ -104,7 +106,7 @@ class PlacedHoldOut(HoldOut):
     now: datetime = Field(description="The service's clock, against which it expires.")
 
 
-@router.post("/purchases/{receipt_id:path}/quote")
+@asking.post("/purchases/{receipt_id:path}/quote")
 async def quote_purchase(receipt_id: ReceiptPath, form: QuoteForm, till: Till, tx: Tx) -> QuoteOut:
     """What the receipt would earn, and how much of it can be paid with points, line by line. It binds nobody."""
     basket = Basket(receipt_id, form.card_number, till.store_id, till.terminal_id, form.currency, form.lines)

@@ -86,12 +86,13 @@ CHECKS = {
         GROUP BY theirs.id HAVING sum(abs(later.points)) > abs(theirs.points)
     """,
     "every_purchase_has_one_operation_of_its_points": """
-        SELECT receipt_id, count(operations.id), COALESCE(sum(operations.points), 0)
+        SELECT receipt_id, purchases.points, COALESCE(sum(operations.points), 0)
         FROM purchases LEFT JOIN operations USING (receipt_id)
         WHERE state IN ('completed', 'partly_returned', 'returned', 'cancelled')
-          AND (operations.type = 'purchase' OR operations.type IS NULL)
+          AND (operations.type IN ('purchase', 'review') OR operations.type IS NULL)
         GROUP BY receipt_id, purchases.points
-        HAVING count(operations.id) <> 1 OR sum(operations.points) <> purchases.points
+        HAVING count(operations.id) FILTER (WHERE operations.type = 'purchase') <> 1
+            OR sum(operations.points) <> purchases.points
     """,
     "a_purchase_took_the_points_that_it_was_paid_with": """
         SELECT purchases.receipt_id, points_paid, COALESCE(-operations.points, 0)

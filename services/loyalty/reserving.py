@@ -1,7 +1,5 @@
 """What a till does before a purchase is completed: ask for a quote, have points held, let them go."""
 
-from uuid import UUID
-
 from chassis.problems import Problem
 from chassis.transaction import Transaction
 from services.loyalty import holds, quotes
@@ -10,11 +8,14 @@ from services.loyalty.accounts import (
     Opened,
     account_of_kind,
     find_known,
+    is_frozen,
     lock_holder_of,
     look_up,
 )
 from services.loyalty.balances import say_balances
+from services.loyalty.guessing import no_card, refuse_guesser
 from services.loyalty.holds import Hold
+from services.loyalty.limits import Amounts, Deed, add_held, count_purchases
 from services.loyalty.paying import payable_minor, worth_minor
 from services.loyalty.quotes import Basket, Quote, Quoted, gone_on
 from services.loyalty.terms import MAIN, Terms, terms_now
@@ -23,10 +24,12 @@ from services.loyalty.terms import MAIN, Terms, terms_now
 async def quote(tx: Transaction, basket: Basket, identifier: str) -> Quote:
     """What the basket would earn and how much of it can be paid with points.
 
-    Raises `Problem` 404 alike for a card that nobody has and one that is blocked, 422 for money that the programme does
-    not take, 409 where the receipt has gone on from its quote.
+    Raises `Problem` 404 alike for a card that nobody has and one that is blocked, 429 where the till has asked for too
+    many such, 422 for money that the programme does not take, 409 where a hard limit is reached or the
+    receipt has gone on from its quote.
     """
     terms = await terms_now(tx)
+    await refuse_guesser(tx, basket.terminal_id, terms)
     if basket.currency not in terms.currencies:
         raise Problem(422, "unknown_currency", "The programme does not take this money.", field="currency")
     opened = (await look_up(tx, identifier)).opened.get(identifier)
@@ -34,6 +37,13 @@ async def quote(tx: Transaction, basket: Basket, identifier: str) -> Quote:
         raise no_card()
     earning = await account_of_kind(tx, opened.holder, terms.earning_kind(basket.store_id), terms)
     quoted = quotes.price_quote(basket, opened, earning, terms)
+    total_minor = sum(line.total_minor for line in basket.lines)
+    await _refuse_beyond_limits(
+        tx,
+        Deed(tx.now, basket.card_number, opened.buyer_id, basket.terminal_id),
+        {"purchases": 1, "points_earned": quoted.pricing.points, "receipt_total_minor": total_minor},
+        terms,
+    )
     await quotes.keep(tx, basket, opened.buyer_id, quoted)
     return quoted
 
@@ -44,8 +54,8 @@ async def reserve(
     """Hold points for a quoted receipt of this till, from the account of that kind.
 
     Raises `Problem` 404 where the till has quoted no such receipt or the customer has no such account, 409 where the
-    purchase has gone on, the card or the customer is blocked, or there are too few points, 422 where more is asked
-    than can be paid, or not by the minimum and the step.
+    purchase has gone on, the card or the customer is blocked, a hard limit is reached, or there are too few points, 422
+    where more is asked than can be paid, or not by the minimum and the step.
     """
     terms = await terms_now(tx)
     quoted = await _quoted(tx, receipt_id, terminal_id)
@@ -57,6 +67,17 @@ async def reserve(
     if account.is_frozen or opened.is_buyer_frozen:
         raise Problem(409, "account_frozen", "The customer is blocked and spends nothing.")
     _refuse_points(quoted, account, points, terms)
+    await _refuse_beyond_limits(
+        tx,
+        Deed(tx.now, quoted.card_number, opened.buyer_id, quoted.terminal_id),
+        {
+            "purchases": 1,
+            "points_earned": sum(line.points for line in quoted.lines),
+            "points_spent": points,
+            "receipt_total_minor": sum(line.total_minor for line in quoted.lines),
+        },
+        terms,
+    )
     worth = worth_minor(points, terms.currency_of(kind), account.redemption_coefficient)
     if not await quotes.mark_held(tx, receipt_id):
         raise gone_on((await _quoted(tx, receipt_id, terminal_id)).state)
@@ -79,11 +100,6 @@ async def release(tx: Transaction, receipt_id: str, terminal_id: str) -> Hold:
     raise Problem(404, "nothing_held", "No points are held for this receipt.", field="receipt_id")
 
 
-def no_card() -> Problem:
-    """Nobody may tell from it whether such a card exists."""
-    return Problem(404, "card_not_usable", "No card, phone or customer of the programme can be used by this name.")
-
-
 async def _quoted(tx: Transaction, receipt_id: str, terminal_id: str) -> Quoted:
     quoted = await quotes.read(tx, receipt_id)
     if quoted is None or quoted.terminal_id != terminal_id:
@@ -101,14 +117,28 @@ async def _locked(tx: Transaction, quoted: Quoted) -> Opened:
     holder = await lock_holder_of(tx, quoted.customer_id)
     if holder is None:
         raise no_card()
-    return Opened(holder, quoted.customer_id, await _is_frozen(tx, quoted.customer_id, holder.customer_id))
+    is_buyer_frozen = quoted.customer_id != holder.customer_id and await is_frozen(tx, quoted.customer_id)
+    return Opened(holder, quoted.customer_id, is_buyer_frozen)
 
 
-FROZEN = "SELECT 1 FROM accounts WHERE customer_id = $1 AND frozen_at IS NOT NULL"
-
-
-async def _is_frozen(tx: Transaction, buyer_id: UUID, holder_id: UUID) -> bool:
-    return buyer_id != holder_id and bool(await tx.sql(FROZEN, buyer_id))
+async def _refuse_beyond_limits(tx: Transaction, deed: Deed, amounts: Amounts, terms: Terms) -> None:
+    """Hard limits alone: what breaks a soft one is flagged when the purchase is completed."""
+    hard = [limit for limit in terms.limits if limit.hard]
+    if not hard:
+        return
+    spends = "points_spent" in amounts
+    counts = await count_purchases(tx, [deed], [terms], binds=spends)
+    if counts is None:
+        return
+    if spends:
+        await add_held(tx, counts, deed)
+    for breach in counts.breaches(deed, amounts, hard):
+        raise Problem(
+            409,
+            "limit_reached",
+            "The programme's limit {limit} is reached; sell without the programme.",
+            limit=breach.limit.code,
+        )
 
 
 def _refuse_points(quoted: Quoted, account: Account, points: int, terms: Terms) -> None:

@@ -20,17 +20,18 @@ from services.loyalty import ledger, lots, refunds
 from services.loyalty.accounts import Account, lock_accounts
 from services.loyalty.balances import say_balances
 from services.loyalty.ledger import Operation, of_operation
-from services.loyalty.lots import moved
+from services.loyalty.lots import Movement, moved
 from services.loyalty.pricing import of_returned
 from services.loyalty.purchases import KnownPurchase, lock_purchase, set_state
-from services.loyalty.terms import terms_now
+from services.loyalty.reviews import flag_return, flag_unmatched, is_matched, return_id_of
+from services.loyalty.terms import Terms, all_terms, terms_at
 
 BEFORE = "SELECT return_id, content_hash, lines FROM returns WHERE receipt_id = $1"
 OF_OTHER_RECEIPT = "SELECT 1 FROM returns WHERE return_id = $1 AND receipt_id <> $2"
 RECORD = """
 INSERT INTO returns (return_id, receipt_id, operation_id, returned_at, total_minor, points, written_off, refund_id,
-                     refunded, refund_burned, content_hash, lines)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, convert_from($12, 'UTF8')::json)
+                     refunded, refund_burned, content_hash, lines, customer_id, card_number, terminal_id, spent_minor)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, convert_from($12, 'UTF8')::json, $13, $14, $15, $16)
 """
 Money = Mapping[int, int]
 """Money given back by line_no."""
@@ -61,12 +62,15 @@ class TakingBack:
 
 async def take_back(tx: Transaction, event: PurchaseReturned | PurchaseCancelled) -> None:
     """Take back what the returned lines earned; wait where the purchase is not known yet; refuse what cannot be."""
+    terms = await all_terms(tx)
     purchase = await lock_purchase(tx, event.receipt_id)
     if purchase is None:
         await waiting.keep(tx, [event], awaits=[awaited_receipt(event.receipt_id)])
+        await flag_unmatched(tx, event, terms)
         return
+    await is_matched(tx, event, terms)
     content = tx.heard(event).content_hash
-    return_id = event.return_id if isinstance(event, PurchaseReturned) else cancellation_id(event.receipt_id)
+    return_id = return_id_of(event)
     before = await tx.sql(BEFORE, purchase.receipt_id)
     try:
         if _is_repeated(return_id, content, before):
@@ -77,15 +81,14 @@ async def take_back(tx: Transaction, event: PurchaseReturned | PurchaseCancelled
     except Impossible as why:
         tx.refuse(event, why.reason, why.detail)
         return
-    await _post(tx, event, purchase, taking, return_id, content)
+    await _post(tx, event, purchase, taking, content, terms)
 
 
 def decide(purchase: KnownPurchase, event: PurchaseReturned | PurchaseCancelled, before: Money) -> TakingBack:
     """What the event takes back of the purchase, of which `before` has come back already; raises `Impossible`."""
     paid = {line.line_no: line.total_minor for line in purchase.lines}
     if isinstance(event, PurchaseCancelled):
-        lines = {line_no: total - before.get(line_no, 0) for line_no, total in paid.items()}
-        return _taking(purchase, before, lines, sum(lines.values()), "cancelled")
+        return all_that_is_left(purchase, before)
     if purchase.state == "cancelled":
         raise Impossible("purchase_cancelled", "receipt_id: this purchase was cancelled, nothing is left to return")
     if event.currency != purchase.currency:
@@ -101,14 +104,20 @@ def decide(purchase: KnownPurchase, event: PurchaseReturned | PurchaseCancelled,
     return _taking(purchase, before, lines, event.total_minor, state)
 
 
+def all_that_is_left(purchase: KnownPurchase, before: Money) -> TakingBack:
+    """All of the purchase that has not come back."""
+    lines = {line.line_no: line.total_minor - before.get(line.line_no, 0) for line in purchase.lines}
+    return _taking(purchase, before, lines, sum(lines.values()), "cancelled")
+
+
+async def returned_before(tx: Transaction, receipt_id: str) -> Money:
+    """What of the purchase has come back."""
+    return _returned_before(await tx.sql(BEFORE, receipt_id))
+
+
 def awaited_receipt(receipt_id: str) -> str:
     """What a return waits for that came before its purchase; see chassis/waiting.py."""
     return f"receipt:{receipt_id}"
-
-
-def cancellation_id(receipt_id: str) -> str:
-    """The cancellation of a purchase has no receipt of its own; there is one at most."""
-    return f"cancelled:{receipt_id}"
 
 
 def _taking(
@@ -153,21 +162,22 @@ async def _post(
     event: PurchaseReturned | PurchaseCancelled,
     purchase: KnownPurchase,
     taking: TakingBack,
-    return_id: str,
     content: int,
+    terms: Sequence[Terms],
 ) -> None:
     payment = await refunds.payment_of(tx, purchase)
     accounts = await lock_accounts(tx, [purchase.account_id, *([payment.account_id] if payment else [])])
     account = accounts[purchase.account_id]
-    operation = await _taking_back(tx, event, purchase, taking, account)
+    operation = await _taking_back(tx, event, purchase, taking, account, terms)
     refund = None
     if payment is not None and taking.refund:
         refund = await refunds.refund(
             tx, payment, accounts[payment.account_id], taking.refund, taking.refunded_before, purchase, _when(event)
         )
+    await flag_return(tx, event, purchase.customer_id, operation.id, terms)
     await tx.sql(
         RECORD,
-        return_id,
+        return_id_of(event),
         purchase.receipt_id,
         operation.id,
         operation.occurred_at,
@@ -179,6 +189,10 @@ async def _post(
         refund.burned if refund else 0,
         content,
         orjson.dumps(list(taking.lines.items())),
+        purchase.customer_id,
+        event.card_number,
+        event.terminal_id,
+        operation.spent_minor,
     )
     await set_state(tx, purchase.receipt_id, taking.state)
     tx.say(_points_returned(event, purchase, taking, operation), cause=event)
@@ -193,14 +207,9 @@ async def _taking_back(
     purchase: KnownPurchase,
     taking: TakingBack,
     account: Account,
+    terms: Sequence[Terms],
 ) -> Operation:
-    """The points go back from the lot of the purchase; for what was spent of it already, the terms say what is done."""
-    way = (await terms_now(tx)).returned_but_spent
-    filled = await lots.filled(tx, account.id) if taking.points else []
-    if way == "write_off":
-        filled = [lot for lot in filled if lot.source == purchase.operation_id]
-    movements = lots.take(filled, taking.points, first=purchase.operation_id)
-    owed = taking.points + moved(movements) if way == "debt" else 0
+    movements, owed = await take_earned(tx, account, purchase, taking.points, terms)
     operation = Operation(
         id=new_id(),
         type="return" if isinstance(event, PurchaseReturned) else "cancellation",
@@ -216,6 +225,21 @@ async def _taking_back(
     ledger.enter([operation])
     await ledger.post(tx, [operation])
     return operation
+
+
+async def take_earned(
+    tx: Transaction, account: Account, purchase: KnownPurchase, points: int, terms: Sequence[Terms]
+) -> tuple[Sequence[Movement], int]:
+    """From which lots the points go back, and how many of them are owed.
+
+    They go back from the lot of the purchase; for what was spent of it already, the terms say what is done.
+    """
+    way = terms_at(terms, tx.now).returned_but_spent
+    filled = await lots.filled(tx, account.id) if points else []
+    if way == "write_off":
+        filled = [lot for lot in filled if lot.source == purchase.operation_id]
+    movements = lots.take(filled, points, first=purchase.operation_id)
+    return movements, points + moved(movements) if way == "debt" else 0
 
 
 def _return_receipt(event: PurchaseReturned | PurchaseCancelled) -> str:

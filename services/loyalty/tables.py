@@ -25,6 +25,7 @@ OPERATION_TYPES = (
     "merge",
     "unmerge",
     "reversal",
+    "review",
 )
 
 terms = sa.Table(
@@ -156,6 +157,7 @@ purchases = sa.Table(
 )
 sa.Index("purchases_at_receipt_id_idx", purchases.c.at, purchases.c.receipt_id)
 sa.Index("purchases_customer_id_at_idx", purchases.c.customer_id, purchases.c.at)
+sa.Index("purchases_terminal_id_at_idx", purchases.c.terminal_id, purchases.c.at)
 sa.Index("purchases_quoted_at_idx", purchases.c.quoted_at, postgresql_where=sa.text("state = 'quoted'"))
 
 holds = sa.Table(
@@ -205,9 +207,28 @@ returns = sa.Table(
     sa.Column("refund_burned", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("content_hash", sa.BigInteger, nullable=False),
     sa.Column("lines", JSON, nullable=False),
-    comment="What came back of a purchase, one row a return or cancellation.",
+    sa.Column("customer_id", UUID(as_uuid=True)),
+    sa.Column("card_number", sa.Text),
+    sa.Column("terminal_id", sa.Text),
+    sa.Column("spent_minor", sa.BigInteger, nullable=False, server_default="0"),
+    comment="What came back of a purchase, one row a return or cancellation. `customer_id`: who had bought; "
+    "`spent_minor`: by how much it changed what counts for the level.",
 )
 sa.Index("returns_receipt_id_idx", returns.c.receipt_id)
+sa.Index("returns_customer_id_returned_at_idx", returns.c.customer_id, returns.c.returned_at)
+sa.Index("returns_terminal_id_returned_at_idx", returns.c.terminal_id, returns.c.returned_at)
+
+unmatched_returns = sa.Table(
+    "unmatched_returns",
+    metadata,
+    sa.Column("return_id", sa.Text, primary_key=True),
+    sa.Column("terminal_id", sa.Text, nullable=False),
+    moment("returned_at"),
+    comment="Returns and cancellations whose purchase has not come, while a limit counts them.",
+)
+sa.Index(
+    "unmatched_returns_terminal_id_returned_at_idx", unmatched_returns.c.terminal_id, unmatched_returns.c.returned_at
+)
 
 operations = sa.Table(
     "operations",
@@ -326,3 +347,51 @@ terminals = sa.Table(
     sa.CheckConstraint("(blocked_at IS NULL) = (blocked_by IS NULL)", name="blocked"),
     comment="The tills that speak HTTP. `key_hash`: SHA-256 of the secret, which is kept nowhere.",
 )
+
+guesses = sa.Table(
+    "guesses",
+    metadata,
+    sa.Column("id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("terminal_id", sa.Text, nullable=False),
+    moment("guessed_at"),
+    comment="Cards and phones that a till asked for and that nobody has, of its last window; not which.",
+)
+sa.Index("guesses_terminal_id_guessed_at_idx", guesses.c.terminal_id, guesses.c.guessed_at)
+
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    sa.Column("id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("limit_code", sa.Text, nullable=False),
+    sa.Column("per", sa.Text, nullable=False),
+    sa.Column("measure", sa.Text, nullable=False),
+    sa.Column("subject", sa.Text, nullable=False),
+    sa.Column("counted", sa.BigInteger, nullable=False),
+    sa.Column("most", sa.BigInteger, nullable=False),
+    sa.Column("hard", sa.Boolean, nullable=False),
+    sa.Column("receipt_id", sa.Text, nullable=False),
+    sa.Column("return_id", sa.Text),
+    sa.Column("operation_id", UUID(as_uuid=True)),
+    sa.Column("customer_id", UUID(as_uuid=True), nullable=False),
+    sa.Column("store_id", sa.Text, nullable=False),
+    sa.Column("terminal_id", sa.Text, nullable=False),
+    moment("occurred_at"),
+    moment("flagged_at"),
+    sa.Column("state", sa.Text, nullable=False, server_default="open"),
+    sa.Column("decided_by", sa.Text),
+    moment("decided_at", nullable=True),
+    sa.Column("reason", sa.Text),
+    sa.Column("comment", sa.Text),
+    sa.Column("correction_id", UUID(as_uuid=True)),
+    sa.Column("spent_minor", sa.BigInteger, nullable=False, server_default="0"),
+    sa.CheckConstraint("state IN ('open', 'approved', 'rejected')", name="state"),
+    sa.CheckConstraint("(state = 'open') = (decided_at IS NULL)", name="decided"),
+    comment="Purchases and returns beyond a limit, for the staff to look at. `correction_id`: the operation by which "
+    "the decision changed what the purchase had earned; `spent_minor`: by how much it changed what counts for the "
+    "level.",
+)
+sa.Index("reviews_receipt_id_idx", reviews.c.receipt_id)
+sa.Index("reviews_state_id_idx", reviews.c.state, reviews.c.id)
+sa.Index("reviews_customer_id_id_idx", reviews.c.customer_id, reviews.c.id)
+sa.Index("reviews_terminal_id_id_idx", reviews.c.terminal_id, reviews.c.id)
+sa.Index("reviews_correction_id_idx", reviews.c.correction_id, postgresql_where=sa.text("correction_id IS NOT NULL"))

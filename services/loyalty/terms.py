@@ -94,6 +94,27 @@ class Excluded(_Term):
         return product_id in self.products or category in self.categories
 
 
+LimitCode = Annotated[Code, Field(max_length=40, examples=["till_day"])]
+Per = Literal["card", "customer", "terminal", "card_at_terminal"]
+Measure = Literal["purchases", "points_earned", "points_spent", "returns", "receipt_total_minor", "unmatched_returns"]
+
+
+class Limit(_Term):
+    """More than so much is suspicious. See limits.py for what is counted, and when."""
+
+    code: LimitCode
+    per: Per
+    """Whose deeds are counted together; `customer` is who bought."""
+    measure: Measure
+    """`receipt_total_minor` looks at each receipt by itself; `unmatched_returns` are returns without their purchase."""
+    window: Literal["hour", "day"] | None = None
+    """Rolling: any 60 minutes, or 24 hours, by the purchases' own time."""
+    most: Annotated[int, Field(ge=0, le=MAX_MINOR)]
+    """So much is still allowed."""
+    hard: bool = False
+    """What goes beyond it is refused at the till and earns nothing; else it is credited and flagged."""
+
+
 class Rules(_Term):
     """What the programme promises."""
 
@@ -167,6 +188,10 @@ class Rules(_Term):
     """Where the points that a returned line earned are spent already: taken from other lots, given up, or owed."""
     refund_revives_days: Annotated[int, Field(ge=1, le=3660)] | None = 30
     """Where points that come back to the customer have burned meanwhile: they live so long; null: they stay burned."""
+    limits: Annotated[tuple[Limit, ...], Field(max_length=50)] = ()
+    """Against fraud: more than this is refused or looked at by the staff."""
+    guesses_per_hour: Annotated[int, Field(ge=1, le=1000)] = 30
+    """So many cards and phones that nobody has may a till ask for within 60 minutes."""
 
 
 class Terms(Rules):

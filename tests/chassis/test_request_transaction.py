@@ -4,14 +4,19 @@ import json
 import httpx
 import pytest
 import sqlalchemy as sa
+from fastapi import Request
 from starlette.types import Message, Receive, Scope, Send
 
 from chassis.database import Database
 from chassis.envelope import unpack_headers
+from chassis.http import build_app
+from chassis.problems import Problem
+from chassis.request_transaction import TransactionRoute, Tx, service_router
+from chassis.settings import Settings
 from chassis.tables import outbox
 from chassis.tracing import trace_id
 from tests.chassis.conftest import OpenDatabase
-from tests.chassis.http_world import HERE, calling, listening, metadata, notes_app, notes_kept
+from tests.chassis.http_world import HERE, always_ready, calling, listening, metadata, notes, notes_app, notes_kept
 
 NOTE = {"text": "milk"}
 
@@ -47,6 +52,35 @@ async def test_a_refused_or_failed_request_changes_nothing(notes_database: Datab
 
     assert answer.status_code == status
     assert await notes_kept(notes_database) == []
+
+
+class Remembering(TransactionRoute):
+    """Keeps that there was a refusal, and refuses the second one in another way."""
+
+    async def refused(self, request: Request, problem: Problem) -> None:
+        database: Database = request.app.state.database
+        async with database.transaction() as tx:
+            if (await tx.execute(sa.select(notes))).all():
+                raise Problem(429, "too_many_notes", "Wait.")
+            await tx.execute(notes.insert().values(text=problem.code))
+
+
+async def test_what_is_to_be_known_of_a_refusal_is_written_apart_and_may_answer_instead(
+    notes_database: Database,
+) -> None:
+    router = service_router(route_class=Remembering)
+
+    @router.post("/refused")
+    async def refuse_after_the_effect(tx: Tx) -> None:
+        await tx.execute(notes.insert().values(text="rolled back"))
+        raise Problem(409, "note_refused", "This note cannot be kept.")
+
+    app = build_app("notes", router, notes_database, settings=Settings(), readiness=always_ready)
+    async with calling(app) as client:
+        answers = [await client.post("/refused", headers={"Idempotency-Key": "1"}) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [409, 429]
+    assert await notes_kept(notes_database) == ["note_refused"]
 
 
 async def test_a_get_cannot_write(notes_database: Database) -> None:

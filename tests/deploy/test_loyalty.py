@@ -25,7 +25,7 @@ from services.loyalty.__main__ import service as loyalty_service
 from tests.chassis.http_world import listening
 from tests.infra import Postgres
 from tests.services.customers.world import Customers
-from tests.services.loyalty.world import Loyalty
+from tests.services.loyalty.world import Loyalty, purchase
 
 CARD = "7001234"
 Work = Callable[[ServiceApi, Console], None]
@@ -97,6 +97,31 @@ async def test_points_are_given_taken_and_taken_back_and_the_ledger_is_right(hou
     assert oldest.endswith(": The milk was sour.")
     (proof,) = await told(house, loyalty.reconcile)
     assert proof == "The ledger is right: 3 operations, no difference."
+
+
+async def test_what_broke_a_limit_is_listed_and_rejected(house: RunSettings, settings: Settings) -> None:
+    assert await told(house, lambda api, console: loyalty.show_reviews(api, console, state="open", most=20)) == [
+        "No reviews."
+    ]
+    ledger = Loyalty(settings)
+    await ledger.set_terms(
+        limits=[{"code": "large", "per": "customer", "measure": "receipt_total_minor", "most": 1_000}]
+    )
+    await ledger.hear(purchase(CARD, 100_000, receipt="r57"))
+    await ledger.close()
+    (listed,) = await told(house, lambda api, console: loyalty.show_reviews(api, console, state="open", most=20))
+    assert listed.endswith("100\u202f000 > 1\u202f000  r57  open")
+    reason = {"reason": "mistake"}
+    rejected, corrected = await told(
+        house, lambda api, console: loyalty.decide(api, console, listed.split()[0], "reject", reason)
+    )
+    assert rejected.endswith("r57  rejected")
+    (newest, _) = await told(house, lambda api, console: loyalty.show_operations(api, console, CARD, most=20))
+    assert newest.startswith(corrected.split()[-1])
+    assert "-50  review r57" in newest
+    approve = {"reason": "mistake"}
+    with pytest.raises(Trouble, match="This review is decided already"):
+        await told(house, lambda api, console: loyalty.decide(api, console, listed.split()[0], "approve", approve))
 
 
 async def test_the_terms_are_told_with_who_changed_what(house: RunSettings) -> None:
