@@ -181,7 +181,7 @@ def _zone(name: str) -> str:
     return name
 
 
-def _export_asked(
+async def _export_asked(
     request: Request,
     format: Annotated[Format, Path(description="What kind of file.")],
     time_zone: Annotated[

@@ -27,7 +27,7 @@ class PeriodAsked(NamedTuple):
         ]
 
 
-def _period_asked(
+async def _period_asked(
     since: Annotated[_Moment | None, Query(alias="from", description="Of this moment or later.")] = None,
     until: Annotated[_Moment | None, Query(alias="to", description="Before this moment.")] = None,
 ) -> PeriodAsked:

@@ -126,7 +126,7 @@ def _holders_of(receipt_id: str) -> sa.Select[Any]:
     return sa.select(holder.c.customer_id).where(sa.or_(holder.c.id.in_(bought), holder.c.id.in_(into)))
 
 
-def _sought(
+async def _sought(
     period: Period,
     type: Annotated[list[OperationType] | None, Query(description="May be given several times.")] = None,
     store_id: Annotated[str | None, Query(max_length=64, description="The store of the receipt.")] = None,

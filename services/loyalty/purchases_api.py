@@ -80,7 +80,7 @@ def _bought_by(customers: sa.Select[Any]) -> sa.ColumnElement[bool]:
     return purchases.c.customer_id.in_(customers.union_all(parts))
 
 
-def _sought(
+async def _sought(
     period: Period,
     store_id: Annotated[str | None, Query(max_length=64)] = None,
     customer_id: UUID | None = None,

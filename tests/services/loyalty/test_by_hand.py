@@ -229,3 +229,36 @@ async def test_a_return_takes_what_there_is_and_writes_off_the_rest(loyalty: Loy
     assert await loyalty.balance(customer_id) == 0
     assert await loyalty.refused() == []
     assert await loyalty.differences() == []
+
+
+async def test_an_operation_is_reversed_in_parts_and_never_beyond_itself(
+    loyalty: Loyalty, api: httpx.AsyncClient
+) -> None:
+    customer_id = await loyalty.knows(card())
+    given = await adjust(api, customer_id, 100)
+    first = await post(api, f"/operations/{given['id']}/reversal", reason="mistake", points=30)
+    assert (first.status_code, first.json()["points"]) == (201, -30)
+    beyond = await post(api, f"/operations/{given['id']}/reversal", reason="mistake", points=71)
+    assert await problem(beyond) == (409, "reversed_too_much")
+    rest = await post(api, f"/operations/{given['id']}/reversal", reason="mistake")
+    assert rest.json()["points"] == -70
+    again = await post(api, f"/operations/{given['id']}/reversal", reason="mistake", points=1)
+    assert await problem(again) == (409, "already_reversed")
+    assert await loyalty.balance(customer_id) == 0
+    assert await loyalty.differences() == []
+
+
+async def test_a_deduction_reversed_in_parts_fills_its_lots_as_one_reversal_does(
+    loyalty: Loyalty, api: httpx.AsyncClient
+) -> None:
+    customer_id = await loyalty.knows(card())
+    for days in (10, 20, 30):
+        await adjust(api, customer_id, 50, expires_at=(NOW + timedelta(days=days)).isoformat())
+    taken = await adjust(api, customer_id, -120)
+    left = []
+    for points in (60, 10, 50):
+        await post(api, f"/operations/{taken['id']}/reversal", reason="mistake", points=points)
+        rows = await loyalty.rows("SELECT remaining FROM lots ORDER BY expires_at")
+        left.append([row.remaining for row in rows])
+    assert left == [[0, 40, 50], [0, 50, 50], [50, 50, 50]]
+    assert await loyalty.differences() == []
