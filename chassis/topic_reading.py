@@ -128,8 +128,11 @@ class TopicReader:
         """Whether the topic still has all that was published at that moment and later, as far as can be told."""
         partitions = await self._partitions([topic])
         first = await self._consumer.beginning_offsets(partitions)
+        end = await self._consumer.end_offsets(partitions)
         since = await self._since(partitions, moment)
-        return not any(first[partition] > 0 and since[partition] == first[partition] for partition in partitions)
+        return not any(
+            first[partition] > 0 and first[partition] in (since[partition], end[partition]) for partition in partitions
+        )
 
     async def _since(
         self, partitions: Collection[TopicPartition], moment: datetime
