@@ -29,7 +29,16 @@ FROM identifiers JOIN accounts ON accounts.customer_id = identifiers.holder_id
 WHERE identifier = ANY ($1::text[])
 """  # noqa: S608 (a constant)
 LOCKED: Final = "ORDER BY accounts.id FOR UPDATE OF accounts"
+NOWAIT: Final = " NOWAIT"
+"""Whoever holds locks already waits for no others, which would be out of order: the transaction is tried again instead
+(SQLSTATE 55P03)."""
 LOCK_HOLDERS: Final = f"SELECT {COLUMNS} FROM accounts WHERE customer_id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"  # noqa: S608
+LOCK_INTRODUCED: Final = """
+SELECT 1 FROM accounts WHERE customer_id = ANY (ARRAY(
+    SELECT COALESCE(members.holder_id, asked.customer_id)
+    FROM unnest($1::uuid[]) AS asked (customer_id) LEFT JOIN members ON members.customer_id = asked.customer_id
+)) ORDER BY id FOR UPDATE
+"""
 HOLDERS_OF_ACCOUNTS: Final = """
 SELECT DISTINCT holder.customer_id FROM accounts JOIN accounts AS holder
     ON holder.id = COALESCE(accounts.merged_into, accounts.id)
@@ -45,10 +54,12 @@ ON CONFLICT (identifier) DO UPDATE SET kind = identifiers.kind
 RETURNING identifier, customer_id
 """
 OPEN: Final = """
-INSERT INTO accounts (id, customer_id, kind, points_currency, opened_at)
-SELECT id, customer_id, kind, points_currency, $5
+INSERT INTO accounts (id, customer_id, kind, points_currency, opened_at, frozen_at, frozen_because, freeze_changed_at)
+SELECT new.id, new.customer_id, new.kind, new.points_currency, $5, main.frozen_at, main.frozen_because,
+       main.freeze_changed_at
 FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) AS new (id, customer_id, kind, points_currency)
-ORDER BY customer_id, kind
+     LEFT JOIN accounts AS main ON main.customer_id = new.customer_id AND main.kind = 'main'
+ORDER BY new.customer_id, new.kind
 ON CONFLICT (customer_id, kind) DO NOTHING
 """
 NAME: Final = """
@@ -137,10 +148,6 @@ class Found:
     def __contains__(self, identifier: str) -> bool:
         return identifier in self.opened or identifier in self.blocked
 
-    def add(self, other: "Found") -> None:
-        self.opened |= other.opened
-        self.blocked |= other.blocked
-
 
 def kind_of(purchase: PurchaseCompleted | PurchaseReturned | PurchaseCancelled) -> IdentifierKind:
     """What the record's key is."""
@@ -158,28 +165,28 @@ async def find_and_lock(tx: Transaction, kinds: Mapping[str, IdentifierKind]) ->
     """The accounts behind each identifier (with what kind of identifier it is), locked in one order.
 
     The place of an unknown identifier is held by a row without a customer. Its lock makes whoever introduces the card
-    wait until this transaction has put the purchase among those that wait for it.
+    wait until this transaction has put the purchase among those that wait for it. Where one has appeared meanwhile,
+    all are sought again: two cards of one account must open one `Account`, whose figures run along.
     """
     found = await find_known(tx, list(kinds))
     unknown = [identifier for identifier in kinds if identifier not in found]
     if unknown:
         places = await tx.sql(HOLD_PLACE, unknown, [kinds[identifier] for identifier in unknown])
-        appeared = [identifier for identifier, customer_id in places if customer_id is not None]
-        if appeared:
-            found.add(await find_known(tx, appeared))
+        if any(customer_id is not None for _, customer_id in places):
+            return await find_known(tx, list(kinds), wait=False)
     return found
 
 
-async def find_known(tx: Transaction, identifiers: Sequence[str]) -> Found:
+async def find_known(tx: Transaction, identifiers: Sequence[str], *, wait: bool = True) -> Found:
     """The accounts behind those of the identifiers that are known, locked in one order.
 
     Where they were merged into another customer's while this one waited for their lock, they are sought again.
     """
     while True:
-        rows = await tx.sql(FIND + LOCKED, identifiers)
+        rows = await tx.sql(FIND + LOCKED + ("" if wait else NOWAIT), identifiers)
         if all(row.merged_into is None for row in rows):
-            break
-    return _found(rows)
+            return _found(rows)
+        wait = False
 
 
 async def look_up(tx: Transaction, identifier: str) -> Found:
@@ -198,34 +205,39 @@ def _found(rows: Sequence[Any]) -> Found:
     return found
 
 
-async def lock_holders(tx: Transaction, customers: Sequence[UUID]) -> dict[UUID, Holder]:
+async def lock_holders(tx: Transaction, customers: Sequence[UUID], *, wait: bool = True) -> dict[UUID, Holder]:
     """All accounts of these customers, locked in one order; who has none is left out."""
-    return _holders(await tx.sql(LOCK_HOLDERS, customers))
+    return _holders(await tx.sql(LOCK_HOLDERS + ("" if wait else NOWAIT), customers))
 
 
 async def lock_holder_of(tx: Transaction, customer_id: UUID) -> Holder | None:
     """The accounts that the customer's cards open, locked; None where loyalty does not know the customer."""
+    wait = True
     while True:
         holder_id = next((row.holder_id for row in await tx.sql(HOLDER_OF, customer_id)), customer_id)
-        holder = (await lock_holders(tx, [holder_id])).get(holder_id)
+        holder = (await lock_holders(tx, [holder_id], wait=wait)).get(holder_id)
         if next((row.holder_id for row in await tx.sql(HOLDER_OF, customer_id)), customer_id) == holder_id:
             return holder
+        wait = False
 
 
-async def lock_accounts(tx: Transaction, account_ids: Sequence[UUID]) -> dict[UUID, Account]:
-    """These accounts by id, all accounts of their holders being locked in one order.
+async def lock_accounts(
+    tx: Transaction, account_ids: Sequence[UUID], *, besides: Sequence[UUID] = ()
+) -> dict[UUID, Account]:
+    """These accounts by id, all accounts of their holders being locked in one order, those of customers `besides` too.
 
     An account that was merged into another customer's stands for that one.
     """
+    wait = True
     while True:
         customers = [row.customer_id for row in await tx.sql(HOLDERS_OF_ACCOUNTS, account_ids)]
-        rows = await tx.sql(LOCK_HOLDERS, customers)
-        holders = _holders(rows)
+        holders = await lock_holders(tx, [*customers, *besides], wait=wait)
         by_id = {account.id: account for holder in holders.values() for account in holder.accounts.values()}
         into = {row.id: row.merged_into for row in await tx.sql(MERGED, account_ids)}
         found = {each: by_id.get(into[each] or each) for each in account_ids}
         if all(found.values()):
             return {each: account for each, account in found.items() if account is not None}
+        wait = False
 
 
 async def account_of_kind(tx: Transaction, holder: Holder, kind: str, terms: Terms) -> Account:
@@ -242,10 +254,12 @@ async def introduce(tx: Transaction, introductions: Iterable[Introduction]) -> S
     """From now on these identifiers name these customers, each of whom has a main account.
 
     Of several introductions of one identifier the last one holds. What waited for them is given back to be handled.
+    The accounts are locked before the identifiers, as purchases do.
     """
     named = {each.identifier: each for each in introductions}
     customers = {each.customer_id for each in named.values()}
     await open_accounts(tx, [(customer_id, MAIN) for customer_id in customers], await terms_now(tx))
+    await tx.sql(LOCK_INTRODUCED, list(customers))
     await tx.sql(
         NAME,
         list(named),
@@ -257,7 +271,7 @@ async def introduce(tx: Transaction, introductions: Iterable[Introduction]) -> S
 
 
 async def open_accounts(tx: Transaction, wanted: Sequence[tuple[UUID, str]], terms: Terms) -> None:
-    """Each of the customers has an account of the kind from now on."""
+    """Each of the customers has an account of the kind from now on, frozen as their main one is."""
     await tx.sql(
         OPEN,
         [new_id() for _ in wanted],

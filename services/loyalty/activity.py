@@ -19,7 +19,7 @@ WHERE lots.account_id = active.account_id AND remaining > 0 AND lots.expires_at 
 
 
 async def prolong_lots(tx: Transaction, posted: Iterable[Operation], terms: Sequence[Terms]) -> None:
-    """Where the terms of a purchase say so, all points of its account live as long as those that it earned would.
+    """Where the terms of a purchase say so, all points of its account have a new life from the purchase on.
 
     Points whose time is over stay so, whether they have burned yet or not.
     """

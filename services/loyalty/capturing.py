@@ -28,16 +28,15 @@ async def settle_holds(
 ) -> dict[str, Payment]:
     """Take what was held for these purchases, by receipt; what was held for them and is not taken is given back.
 
-    A hold that has timed out takes what is still available, and its event tells how much was missing. The operations
-    are entered, not posted. A purchase that names a hold of another receipt is refused.
+    A hold that has timed out takes what is still available, and its event tells how much was missing; so does one that
+    stands on another account than the purchase's card opens, and that is left to time out. The operations are entered,
+    not posted. A purchase that names a hold of another receipt is refused.
     """
     named = [purchase for purchase in purchases if purchase.hold_id is not None]
     held = [each.receipt_id for each in purchases if each.receipt_id in seen and seen[each.receipt_id].state == "held"]
     if not named and not held:
         return {}
     by_id = await holds.read(tx, [each.hold_id for each in named if each.hold_id is not None])
-    taken = {each.receipt_id: each.hold_id for each in named}
-    await _let_go(tx, held, {each.receipt_id: opened[each.key] for each in purchases}, taken)
     captures = []
     for purchase in named:
         hold = by_id.get(purchase.hold_id) if purchase.hold_id else None
@@ -45,16 +44,19 @@ async def settle_holds(
             tx.refuse(purchase, "unknown_hold", UNKNOWN_HOLD)
         else:
             captures.append((purchase, hold, opened[purchase.key].holder.accounts.get(hold.kind)))
+    going = {each.receipt_id: each for each in purchases if not tx.is_refused(each)}
+    await _let_go(tx, [each for each in held if each in going], going, opened)
     return await _capture(tx, captures, terms)
 
 
 async def _let_go(
-    tx: Transaction, receipts: Sequence[str], opened: Mapping[str, Opened], taken: Mapping[str, UUID | None]
+    tx: Transaction, receipts: Sequence[str], bought: Mapping[str, PurchaseCompleted], opened: Mapping[str, Opened]
 ) -> None:
     going = []
     for hold in await holds.standing_for(tx, receipts):
-        account = opened[hold.receipt_id].holder.accounts.get(hold.kind)
-        if hold.id != taken.get(hold.receipt_id) and account is not None and account.id == hold.account_id:
+        purchase = bought[hold.receipt_id]
+        account = opened[purchase.key].holder.accounts.get(hold.kind)
+        if hold.id != purchase.hold_id and account is not None and account.id == hold.account_id:
             going.append((hold, account))
     await holds.let_go(tx, going, "not_captured")
 
@@ -62,23 +64,36 @@ async def _let_go(
 async def _capture(
     tx: Transaction, captures: Sequence[tuple[PurchaseCompleted, Hold, Account | None]], terms: Sequence[Terms]
 ) -> dict[str, Payment]:
+    standing = {hold.id for _, hold, account in captures if _stands_on(hold, account)}
     movements = await holds.lots_of(tx, [hold for _, hold, _ in captures])
     left: dict[UUID, list[Lot]] = {}
     payments = {}
     for purchase, hold, account in captures:
-        taking = movements.get(hold.id, []) if hold.state == "held" else await _late(tx, hold, account, left)
+        taking = movements.get(hold.id, []) if hold.id in standing else await _late(tx, hold, account, left)
         operation = None
         if account is not None and taking:
             operation = _payment(purchase, account, taking)
             ledger.enter([operation])
         by_line = paid_by_line(hold.worth_minor, purchase.lines, terms_at(terms, purchase.completed_at))
         payments[purchase.receipt_id] = Payment(hold.id, hold.points, sum(by_line), by_line, operation)
-    await holds.settle(tx, {hold.id: "captured" for _, hold, _ in captures})
+    elsewhere = {hold.id for _, hold, _ in captures if hold.state == "held"} - standing
+    await holds.settle(tx, {hold.id: "captured" for _, hold, _ in captures if hold.id not in elsewhere})
     return payments
 
 
+def _stands_on(hold: Hold, account: Account | None) -> bool:
+    """Whether it is this account's points that the hold holds still.
+
+    It is another one's where the purchase was completed with another customer's card than the one that was shown first.
+    """
+    return hold.state == "held" and account is not None and account.id == hold.account_id
+
+
 async def _late(tx: Transaction, hold: Hold, account: Account | None, left: dict[UUID, list[Lot]]) -> list[Movement]:
-    """What can still be taken for a hold that stands no more. `left` runs along: the batch may have several."""
+    """What can still be taken for a hold that stands no more on this account.
+
+    `left` runs along: the batch may have several.
+    """
     if account is None:
         return []
     if account.id not in left:

@@ -21,7 +21,10 @@ MEMBERS: Final = "SELECT customer_id, since FROM members WHERE holder_id = $1 AN
 JOIN: Final = "INSERT INTO members (customer_id, holder_id, cause, since) VALUES ($1, $2, $3, $4)"
 LEAVE: Final = "DELETE FROM members WHERE customer_id = $1 RETURNING holder_id, cause, since"
 FOLLOW: Final = "UPDATE members SET holder_id = $2 WHERE holder_id = $1 RETURNING customer_id"
-FOLLOW_AGAIN: Final = "UPDATE members SET holder_id = $2 WHERE customer_id = ANY ($1::uuid[])"
+FOLLOW_AGAIN: Final = """
+UPDATE members SET holder_id = $3 WHERE customer_id = ANY ($1::uuid[]) AND holder_id = $2 RETURNING customer_id
+"""
+MERGED_INTO: Final = "SELECT merged_id FROM merges WHERE customer_id = $1 AND unmerged_at IS NULL"
 REOPEN: Final = """
 UPDATE identifiers SET holder_id = COALESCE(members.holder_id, asked.customer_id)
 FROM unnest($1::uuid[]) AS asked (customer_id) LEFT JOIN members ON members.customer_id = asked.customer_id
@@ -65,7 +68,7 @@ async def join(tx: Transaction, customer_id: UUID, holder_id: UUID, who: Actor) 
         raise Problem(409, "family_too_large", "A family has {most} members at most.", most=MEMBERS_MAX)
     await release_holds(tx, [locked[customer_id]])
     await tx.sql(JOIN, customer_id, holder_id, "family", tx.now)
-    await tx.sql(REOPEN, [customer_id])
+    await _follow(tx, customer_id, customer_id, holder_id)
     shared = of_account(locked[holder_id].main)
     tx.say(FamilyJoined(**shared, member_id=customer_id, actor=str(who), joined_at=tx.now))
 
@@ -81,7 +84,7 @@ async def leave(tx: Transaction, customer_id: UUID, holder_id: UUID, who: Actor)
         raise Problem(404, "not_a_member", "This customer does not share these accounts.", field="customer_id")
     await release_holds(tx, [locked[holder_id]])
     await tx.sql(LEAVE, customer_id)
-    await tx.sql(REOPEN, [customer_id])
+    await _follow(tx, customer_id, holder_id, customer_id)
     shared = of_account(locked[holder_id].main)
     tx.say(FamilyLeft(**shared, member_id=customer_id, actor=str(who), left_at=tx.now))
 
@@ -99,13 +102,25 @@ async def join_for_merge(tx: Transaction, merged_id: UUID, holder_id: UUID) -> d
 
 
 async def leave_after_merge(tx: Transaction, merged_id: UUID, was: Mapping[str, Any]) -> None:
-    """Everybody opens the accounts again that they opened before the merge."""
-    followers = [UUID(each) for each in was["followers"]]
-    await tx.sql(LEAVE, merged_id)
+    """Everybody opens the accounts again that they opened before the merge, as far as they have not left since.
+
+    A family whose accounts are another customer's by now is found where these are.
+    """
+    for left in await tx.sql(LEAVE, merged_id):
+        followers = await tx.sql(FOLLOW_AGAIN, [UUID(each) for each in was["followers"]], left.holder_id, merged_id)
+        await tx.sql(REOPEN, [row.customer_id for row in followers])
     for before in was["member"]:
-        await tx.sql(JOIN, merged_id, UUID(before["holder_id"]), before["cause"], tx.now)
-    await tx.sql(FOLLOW_AGAIN, followers, merged_id)
-    await tx.sql(REOPEN, [merged_id, *followers])
+        family = await holder_of(tx, UUID(before["holder_id"]))
+        if family != merged_id:
+            await tx.sql(JOIN, merged_id, family, before["cause"], tx.now)
+    await tx.sql(REOPEN, [merged_id])
+
+
+async def _follow(tx: Transaction, customer_id: UUID, before: UUID, holder_id: UUID) -> None:
+    """The customer's cards, and those of who was merged into them, open other accounts than before."""
+    merged = [row.merged_id for row in await tx.sql(MERGED_INTO, customer_id)]
+    await tx.sql(FOLLOW_AGAIN, merged, before, holder_id)
+    await tx.sql(REOPEN, [customer_id, *merged])
 
 
 async def release_holds(tx: Transaction, holders: Sequence[Holder]) -> None:

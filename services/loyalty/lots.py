@@ -12,10 +12,18 @@ FILLED: Final = """
 SELECT operation_id, remaining - held, expires_at, pending FROM lots WHERE account_id = $1 AND remaining > held
 ORDER BY expires_at NULLS LAST, operation_id
 """
-MOVED: Final = """
-SELECT lot, points, lots.expires_at, lots.pending
-FROM lot_movements JOIN lots ON lots.account_id = lot_movements.account_id AND lots.operation_id = lot
-WHERE lot_movements.account_id = $1 AND lot_movements.operation_id = $2 AND lot <> $2
+REMAINING: Final = """
+SELECT operation_id, remaining, expires_at, pending FROM lots WHERE account_id = $1 AND remaining > 0
+ORDER BY expires_at NULLS LAST, operation_id
+"""
+TAKEN: Final = """
+SELECT lot, (moved.points + COALESCE((
+    SELECT sum(back.points) FROM operations AS later JOIN lot_movements AS back
+        ON back.account_id = later.account_id AND back.operation_id = later.id AND back.lot = moved.lot
+    WHERE later.reverses = $2
+), 0))::bigint AS points, lots.expires_at, lots.pending
+FROM lot_movements AS moved JOIN lots ON lots.account_id = moved.account_id AND lots.operation_id = lot
+WHERE moved.account_id = $1 AND moved.operation_id = $2 AND lot <> $2
 ORDER BY lots.expires_at NULLS LAST, lot
 """
 RECORD: Final = """
@@ -62,18 +70,24 @@ async def filled(tx: Transaction, account_id: UUID) -> list[Lot]:
     return [Lot(*row) for row in await tx.sql(FILLED, account_id)]
 
 
+async def remaining(tx: Transaction, account_id: UUID) -> list[Lot]:
+    """The same as if nobody held any."""
+    return [Lot(*row) for row in await tx.sql(REMAINING, account_id)]
+
+
 class Moved(NamedTuple):
-    """What an operation did to a lot, and how that lot is now."""
+    """What an operation took from a lot and has not gone back to it, and how that lot is now."""
 
     lot: UUID
     points: int
+    """Negative, or zero where all has gone back."""
     expires_at: datetime | None
     pending: bool
 
 
-async def movements_of(tx: Transaction, account_id: UUID, operation_id: UUID) -> list[Moved]:
-    """What an operation took from other lots and gave back to them, soonest-expiring first."""
-    return [Moved(*row) for row in await tx.sql(MOVED, account_id, operation_id)]
+async def taken_by(tx: Transaction, account_id: UUID, operation_id: UUID) -> list[Moved]:
+    """What an operation took from lots, less what has gone back to them, soonest-expiring first."""
+    return [Moved(*row) for row in await tx.sql(TAKEN, account_id, operation_id)]
 
 
 def spendable(lots: Iterable[Lot]) -> list[Lot]:
@@ -108,16 +122,16 @@ def without(lots: Iterable[Lot], taken: Iterable[Movement]) -> list[Lot]:
     return [lot for lot in left if lot.free > 0]
 
 
-def back_to(taken: Sequence[Moved], before: int, points: int) -> list[Movement]:
-    """To which of the lots that an operation took from so many points go, `before` of them having gone back already.
+def back_to(taken: Sequence[Moved], nowhere: int, points: int) -> list[Movement]:
+    """To which of the lots that an operation took from so many points go.
 
-    The lots that live longest are filled first, so that any number of partial ways back in any order ends as a full
-    one does. `taken`: soonest-expiring first, what was taken being negative.
+    The lots that live longest are filled first, none beyond what was taken from it: their order may have changed since
+    other points went back. `nowhere`: points that came back to no lot, their time being over.
     """
     movements = []
     for each in reversed(taken):
-        skipped = min(before, -each.points)
-        before -= skipped
+        skipped = min(nowhere, -each.points)
+        nowhere -= skipped
         given = min(points, -each.points - skipped)
         points -= given
         if given:
@@ -125,7 +139,7 @@ def back_to(taken: Sequence[Moved], before: int, points: int) -> list[Movement]:
     return movements
 
 
-def moved(movements: Iterable[Movement]) -> int:
+def moved(movements: Iterable[Movement | Moved]) -> int:
     """By how many points the lots change together."""
     return sum(movement.points for movement in movements)
 

@@ -16,7 +16,7 @@ from chassis.transaction import Transaction
 from contracts.customers import CustomersMerged, CustomersUnmerged
 from contracts.loyalty import PointsMoved
 from services.loyalty import families, ledger, lots
-from services.loyalty.accounts import Account, account_of_kind, lock_holders, open_accounts
+from services.loyalty.accounts import Account, Holder, account_of_kind, lock_accounts, lock_holders, open_accounts
 from services.loyalty.balances import say_balances
 from services.loyalty.ledger import Operation, of_operation
 from services.loyalty.lots import Lot, Movement, moved
@@ -30,24 +30,30 @@ SET customer_id = excluded.customer_id, merged_at = excluded.merged_at, unmerged
 """
 UNDONE: Final = "UPDATE merges SET unmerged_at = $2 WHERE merged_id = $1"
 POINT: Final = "UPDATE accounts SET merged_into = $2 WHERE id = $1 OR merged_into = $1 RETURNING id"
+PARTS: Final = """
+SELECT part.customer_id FROM accounts JOIN accounts AS part ON part.merged_into = accounts.id
+WHERE accounts.customer_id = $1 ORDER BY 1
+"""
+OWNERS: Final = "SELECT DISTINCT customer_id FROM accounts WHERE id = ANY ($1::uuid[])"
 POINT_BACK: Final = """
 UPDATE accounts SET merged_into = CASE WHEN id = $1 THEN NULL ELSE $1 END WHERE id = ANY ($2::uuid[])
 """
 OWN: Final = """
-SELECT later.id, later.points, -COALESCE(returns.spent_minor, reviews.spent_minor, 0) AS back_minor
-FROM operations AS later JOIN operations AS theirs ON theirs.id = later.reverses AND theirs.account_id = $2
+SELECT later.id, later.account_id, later.points,
+       -COALESCE(returns.spent_minor, reviews.spent_minor, 0) AS back_minor
+FROM entries AS theirs JOIN operations AS later ON later.reverses = theirs.operation_id
      LEFT JOIN returns ON returns.operation_id = later.id
      LEFT JOIN reviews ON reviews.correction_id = later.id
-WHERE later.account_id = $1 AND later.id > $3
+WHERE theirs.account_id = ANY ($1::uuid[]) AND later.account_id <> ALL ($1::uuid[]) AND later.id > $2
 """
-"""What was done since on the survivor's account and takes back something of the merged one's, or credits it after all:
-it is theirs."""
+"""What was done since on the survivor's account, or on one of which this was part meanwhile, and takes back something
+of the merged one's, or credits it after all: it is theirs."""
 CHANGED: Final = """
 SELECT lot, sum(moved.points)::bigint AS points,
        COALESCE(sum(moved.points) FILTER (WHERE operations.type = 'expiry'), 0)::bigint AS burned
 FROM lot_movements AS moved JOIN lots ON lots.account_id = moved.account_id AND lots.operation_id = lot
      JOIN operations ON operations.id = moved.operation_id
-WHERE moved.account_id = $1 AND moved.operation_id > $3 AND (came_from = $2 OR lot = ANY ($4::uuid[]))
+WHERE moved.account_id = ANY ($1::uuid[]) AND moved.operation_id > $3 AND (came_from = $2 OR lot = ANY ($4::uuid[]))
   AND (operations.type = 'expiry' OR operations.id = ANY ($4::uuid[]))
 GROUP BY lot
 """
@@ -72,6 +78,7 @@ class Brought:
     """What an account of the merged customer brought to the survivor's account of the same kind."""
 
     account_id: UUID
+    into_id: UUID
     kind: str
     operation_id: UUID
     lots: Mapping[UUID, int]
@@ -85,57 +92,91 @@ async def merge(tx: Transaction, event: CustomersMerged) -> None:
     """Everything of the merged customer becomes the survivor's; cards of both open the survivor's accounts.
 
     Points held for purchases of the merged one are given back first. Repeated and older events change nothing. An
-    event is refused whose survivor is merged into somebody else.
+    event is refused where the survivor, or the merged one, is part of somebody else, or the survivor shares the
+    merged one's accounts.
     """
     terms = await terms_now(tx)
     await open_accounts(tx, [(event.customer_id, MAIN), (event.merged_id, MAIN)], terms)
-    survivor_id = await families.holder_of(tx, event.customer_id)
-    if survivor_id == event.merged_id or await families.is_merged(tx, event.customer_id):
-        tx.refuse(event, "survivor_merged", "customer_id: is part of another customer; merge into that one")
-        return
-    locked = await lock_holders(tx, [survivor_id, event.merged_id])
+    survivor, merged, home = await _lock(tx, event)
     before = next(iter(await tx.sql(KNOWN, event.merged_id)), None)
     if before is not None and event.merged_at <= (before.unmerged_at or before.merged_at):
         return
-    survivor, merged = locked[survivor_id], locked[event.merged_id]
-    await families.release_holds(tx, [merged])
+    if await families.is_merged(tx, event.customer_id):
+        tx.refuse(event, "survivor_merged", "customer_id: is part of another customer; merge into that one")
+        return
+    if await families.is_merged(tx, event.merged_id):
+        tx.refuse(event, "merged_before", "merged_id: is part of another customer; undo that merge and replay")
+        return
+    if survivor is merged:
+        tx.refuse(event, "survivor_is_member", "customer_id: shares merged_id's accounts; let them leave and replay")
+        return
+    await families.release_holds(tx, [merged] if home is merged else [merged, home])
     brought = []
     for account in merged.accounts.values():
         into = await account_of_kind(tx, survivor, account.kind, terms)
         brought.append(await _bring(tx, event, account, into))
-    was = await families.join_for_merge(tx, event.merged_id, survivor_id)
+    was = await families.join_for_merge(tx, event.merged_id, survivor.customer_id)
     kept = {"was": was, "brought": [_packed(each) for each in brought]}
     await tx.sql(RECORD, event.merged_id, event.customer_id, event.merged_at, orjson.dumps(kept, default=str))
-    say_balances(tx, [survivor.main, merged.main])
+    say_balances(tx, [survivor.main, merged.main, home.main])
 
 
 async def unmerge(tx: Transaction, event: CustomersUnmerged) -> None:
     """Everything is as it was before the merge; what was earned since is the survivor's.
 
-    Repeated and older events change nothing. An event is refused where the survivor has spent more than their own.
+    Points go back from the accounts to which they were brought, whoever shares these by now; points held there are
+    given back first. Repeated and older events change nothing. An event is refused where more than the survivor's own
+    is spent.
     """
     row = next(iter(await tx.sql(KNOWN, event.merged_id)), None)
     if row is None or row.customer_id != event.customer_id or event.unmerged_at <= (row.unmerged_at or row.merged_at):
         return
     if row.unmerged_at is not None:
         return
-    if await families.is_merged(tx, event.customer_id):
+    brought = [_unpacked(each) for each in row.before["brought"]]
+    owners = await tx.sql(OWNERS, [account_id for each in brought for account_id in each.pointing])
+    into = await lock_accounts(tx, [each.into_id for each in brought], besides=[row.customer_id for row in owners])
+    merged = (await lock_holders(tx, [event.merged_id]))[event.merged_id]
+    is_merged = any(account.id != into_id for into_id, account in into.items())
+    if is_merged or await families.is_merged(tx, event.customer_id):
         tx.refuse(event, "survivor_merged", "customer_id: is part of another customer by now; undo that merge first")
         return
-    survivor_id = await families.holder_of(tx, event.customer_id)
-    locked = await lock_holders(tx, [survivor_id, event.merged_id])
-    survivor, merged = locked[survivor_id], locked[event.merged_id]
-    brought = [_unpacked(each) for each in row.before["brought"]]
     try:
-        goings = [await _going_back(tx, survivor.accounts[each.kind], each) for each in brought]
+        goings = [await _going_back(tx, into[each.into_id], each) for each in brought]
     except MergeKept as why:
         tx.refuse(event, "merge_spent", str(why))
         return
+    await families.release_holds(tx, [account.holder for account in into.values()])
     for each, going in zip(brought, goings, strict=True):
-        await _give_back(tx, event, survivor.accounts[each.kind], merged.accounts[each.kind], each, going)
+        await _give_back(tx, event, into[each.into_id], merged.accounts[each.kind], each, going)
     await families.leave_after_merge(tx, event.merged_id, row.before["was"])
     await tx.sql(UNDONE, event.merged_id, event.unmerged_at)
-    say_balances(tx, [survivor.main, merged.main])
+    say_balances(tx, [*into.values(), merged.main])
+
+
+async def _lock(tx: Transaction, event: CustomersMerged) -> tuple[Holder, Holder, Holder]:
+    """Who holds the survivor's accounts, the merged customer, and who holds theirs, all accounts locked in one order.
+
+    So are those of who was merged into the merged one. Where one of them changed families or was merged while this one
+    waited for the locks, they are sought again.
+    """
+    wait = True
+    while True:
+        asked = await _concerned(tx, event)
+        locked = await lock_holders(tx, asked, wait=wait)
+        if await _concerned(tx, event) == asked:
+            survivor, merged, home = (locked[each] for each in asked[:3])
+            return survivor, merged, home
+        wait = False
+
+
+async def _concerned(tx: Transaction, event: CustomersMerged) -> list[UUID]:
+    return [
+        await families.holder_of(tx, event.customer_id),
+        event.merged_id,
+        await families.holder_of(tx, event.merged_id),
+        *(row.customer_id for row in await tx.sql(PARTS, event.merged_id)),
+    ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,7 +216,7 @@ async def _bring(tx: Transaction, event: CustomersMerged, account: Account, into
     """Move everything of the locked account into the other one, each lot with its dates."""
     filled = [lot for lot in await lots.filled(tx, account.id) if lot.free]
     moving = {lot.source: lot.free for lot in filled}
-    brought = Brought(account.id, account.kind, new_id(), moving, account.spent_minor, account.debt, [])
+    brought = Brought(account.id, into.id, account.kind, new_id(), moving, account.spent_minor, account.debt, [])
     leaving = Operation(
         id=brought.operation_id,
         type="merge",
@@ -205,15 +246,15 @@ async def _bring(tx: Transaction, event: CustomersMerged, account: Account, into
 
 async def _going_back(tx: Transaction, account: Account, brought: Brought) -> GoingBack:
     """Raises `MergeKept` where too few points are left on the survivor's account."""
-    since = (account.id, brought.account_id, brought.operation_id)
-    own = await tx.sql(OWN, *since)
+    own = await tx.sql(OWN, list(brought.pointing), brought.operation_id)
     ids = [row.id for row in own]
-    rows = await tx.sql(CHANGED, *since, ids)
+    on = list({account.id, *(row.account_id for row in own)})
+    rows = await tx.sql(CHANGED, on, brought.account_id, brought.operation_id, ids)
     changed = {row.lot: row.points for row in rows}
     own_points = sum(row.points for row in own) + sum(row.burned for row in rows)
     opened = {row.operation_id: row.amount for row in await tx.sql(OPENED, account.id, ids)}
     due, debt = what_goes_back(brought, own_points, changed, opened, account.debt)
-    filled = await lots.filled(tx, account.id)
+    filled = await lots.remaining(tx, account.id)
     theirs = [_part(lot, due.get(lot.source, 0)) for lot in filled]
     taken = [Movement(lot.source, -lot.free, lot.pending) for lot in theirs if lot.free]
     missing = sum(due.values()) + moved(taken)
@@ -287,6 +328,7 @@ def _packed(brought: Brought) -> dict[str, Any]:
 def _unpacked(kept: Mapping[str, Any]) -> Brought:
     return Brought(
         UUID(kept["account_id"]),
+        UUID(kept["into_id"]),
         kept["kind"],
         UUID(kept["operation_id"]),
         {UUID(lot): points for lot, points in kept["lots"]},

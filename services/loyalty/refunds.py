@@ -64,10 +64,11 @@ async def refund(
 ) -> Refund:
     """Give so many points of a payment back to the locked account, `before` of them having come back already."""
     terms = await terms_now(tx)
-    taken = await lots.movements_of(tx, payment.account_id, payment.id)
+    taken = await lots.taken_by(tx, payment.account_id, payment.id)
     if account.id != payment.account_id:
         await lots.bring(tx, payment.account_id, account.id, [each.lot for each in taken])
-    giving = give_back(taken, before, points, tx.now, revives=terms.refund_revives_days is not None)
+    nowhere = before - (payment.points + moved(taken))
+    giving = give_back(taken, nowhere, points, tx.now, revives=terms.refund_revives_days is not None)
     operation = Operation(
         id=new_id(),
         type="refund",
@@ -85,10 +86,10 @@ async def refund(
     return Refund(operation, giving.burned)
 
 
-def give_back(taken: Sequence[Moved], before: int, points: int, now: datetime, *, revives: bool) -> GivingBack:
-    """Where so many points of a payment go, after `before` of them came back already. `taken`: see `lots.back_to`."""
+def give_back(taken: Sequence[Moved], nowhere: int, points: int, now: datetime, *, revives: bool) -> GivingBack:
+    """Where so many points of a payment go. `taken`, `nowhere`: see `lots.back_to`."""
     ended = {each.lot for each in taken if each.expires_at is not None and each.expires_at <= now}
-    back = lots.back_to(taken, before, points)
+    back = lots.back_to(taken, nowhere, points)
     over = moved(each for each in back if each.lot in ended)
     alive = [each for each in back if each.lot not in ended]
     return GivingBack(alive, over if revives else 0, 0 if revives else over)

@@ -9,6 +9,7 @@ from services.loyalty.accounts import (
     account_of_kind,
     find_known,
     is_frozen,
+    lock_accounts,
     lock_holder_of,
     look_up,
 )
@@ -89,10 +90,11 @@ async def release(tx: Transaction, receipt_id: str, terminal_id: str) -> Hold:
 
     Raises `Problem` 404 where nothing is held for it.
     """
-    quoted = await _quoted(tx, receipt_id, terminal_id)
-    opened = await _locked(tx, quoted)
-    for hold in await holds.standing_for(tx, [receipt_id]):
-        account = opened.holder.accounts[hold.kind]
+    await _quoted(tx, receipt_id, terminal_id)
+    asked = await holds.standing_for(tx, [receipt_id])
+    accounts = await lock_accounts(tx, [hold.account_id for hold in asked])
+    for hold in await holds.standing_for(tx, [receipt_id]) if asked else ():
+        account = accounts[hold.account_id]
         await holds.let_go(tx, [(hold, account)], "released")
         await quotes.mark_quoted(tx, receipt_id)
         say_balances(tx, [account])

@@ -1,6 +1,7 @@
 """Returns and cancellations: exactly the points that those lines earned go back, from their own lots.
 
-What those lines were paid with in points comes back to the customer, to the lots that it came from.
+What those lines were paid with in points comes back to the customer first, to the lots that it came from: a return
+whose earned points are spent takes them from what it gives back.
 """
 
 from collections import defaultdict
@@ -168,12 +169,12 @@ async def _post(
     payment = await refunds.payment_of(tx, purchase)
     accounts = await lock_accounts(tx, [purchase.account_id, *([payment.account_id] if payment else [])])
     account = accounts[purchase.account_id]
-    operation = await _taking_back(tx, event, purchase, taking, account, terms)
     refund = None
     if payment is not None and taking.refund:
         refund = await refunds.refund(
             tx, payment, accounts[payment.account_id], taking.refund, taking.refunded_before, purchase, _when(event)
         )
+    operation = await _taking_back(tx, event, purchase, taking, account, terms)
     await flag_return(tx, event, purchase.customer_id, operation.id, terms)
     await tx.sql(
         RECORD,
@@ -195,9 +196,9 @@ async def _post(
         operation.spent_minor,
     )
     await set_state(tx, purchase.receipt_id, taking.state)
-    tx.say(_points_returned(event, purchase, taking, operation), cause=event)
     if refund is not None:
         tx.say(refunds.points_refunded(refund, purchase, _return_receipt(event)), cause=event)
+    tx.say(_points_returned(event, purchase, taking, operation), cause=event)
     say_balances(tx, [account, *([refund.operation.account] if refund else [])])
 
 

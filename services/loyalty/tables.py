@@ -286,7 +286,7 @@ lots = sa.Table(
     moment("activates_at", nullable=True),
     moment("expires_at", nullable=True),
     sa.Column("came_from", UUID(as_uuid=True)),
-    sa.CheckConstraint("remaining BETWEEN held AND amount AND held >= 0", name="remaining"),
+    sa.CheckConstraint("remaining >= held AND held >= 0", name="remaining"),
     sa.CheckConstraint("NOT pending OR (held = 0 AND activates_at IS NOT NULL)", name="pending"),
     comment="Points that came in together and burn together; the operation is their source. `came_from`: the account "
     "from which a merge moved it; then all that is in it is told by its movements.",

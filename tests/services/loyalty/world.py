@@ -76,13 +76,14 @@ class Loyalty:
         """Burn what has ended."""
         await run_job(Job(expire_due_lots, every=timedelta(days=1)), self.database)
 
-    async def set_terms(self, **terms: Any) -> None:
-        """From the beginning of time the terms are these besides the first ones."""
+    async def set_terms(self, *, since: datetime = datetime(2000, 1, 2, tzinfo=UTC), **terms: Any) -> None:
+        """From then on, or else from the beginning of time, the terms are these besides the newest ones."""
         (newest,) = await self.rows("SELECT rules FROM terms ORDER BY in_force_from DESC, id DESC LIMIT 1")
         await self.rows(
             "INSERT INTO terms (id, in_force_from, set_by, set_at, rules) "
-            "VALUES (:id, '2000-01-02T00:00:00Z', 'test', now(), CAST(:rules AS json))",
+            "VALUES (:id, :since, 'test', now(), CAST(:rules AS json))",
             id=new_id(),
+            since=since,
             rules=orjson.dumps(newest.rules | terms).decode(),
         )
 
