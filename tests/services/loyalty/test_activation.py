@@ -192,3 +192,17 @@ def test_points_are_activated_after_the_longer_of_the_delay_and_the_return_perio
     assert activates_at(Rules(activates_after_h=5), NOW) == NOW + timedelta(hours=5)
     both = Rules(activates_after_h=5, activates_after_return_period=True, return_period_days=14)
     assert activates_at(both, NOW) == NOW + 14 * DAY
+
+
+async def test_only_those_lots_of_an_account_are_activated_whose_time_has_come(
+    loyalty: Loyalty, api: httpx.AsyncClient
+) -> None:
+    customer_id = await loyalty.knows(card())
+    for points, days in ((10, 1), (20, 2)):
+        await adjust(api, customer_id, points, activates_at=(NOW + days * DAY).isoformat())
+    await loyalty.rows("UPDATE lots SET activates_at = :now WHERE amount = 10", now=NOW)
+    await activate(loyalty)
+    account = await shown(api, customer_id)
+    assert (account["available"], account["pending"]) == (10, 20)
+    assert [each.points for each in await loyalty.said(PointsActivated)] == [10]
+    assert await loyalty.differences() == []
