@@ -12,7 +12,7 @@ from contracts.fields import MAX_MINOR, Code
 from contracts.loyalty import TermsChange
 from services.loyalty.by_hand import GiftType, Why
 from services.loyalty.holds import HoldState
-from services.loyalty.ledger import OperationType
+from services.loyalty.tables import OperationType
 from services.loyalty.terms import MAIN, Rules, Terms
 
 

@@ -7,13 +7,14 @@ by a data-modifying CTE would silently skip a row that another transaction chang
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 from chassis.transaction import Transaction
 from services.loyalty import lots
 from services.loyalty.accounts import Account, of_account
 from services.loyalty.lots import Movement
+from services.loyalty.tables import OperationType
 
 PROGRAMME: Final = UUID(int=0)
 """The account that points come from and return to; its balance is the sum of its entries."""
@@ -52,28 +53,6 @@ WHERE accounts.id = change.account_id
 OWE: Final = """
 INSERT INTO debts (account_id, operation_id, points) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[])
 """
-
-
-OperationType = Literal[
-    "purchase",
-    "order_payment",
-    "return",
-    "cancellation",
-    "refund",
-    "registration",
-    "birthday",
-    "referral",
-    "activity",
-    "promotion",
-    "gift",
-    "compensation",
-    "manual",
-    "expiry",
-    "merge",
-    "unmerge",
-    "reversal",
-    "review",
-]
 
 
 @dataclass(slots=True)

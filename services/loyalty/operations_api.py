@@ -23,8 +23,7 @@ from chassis.periods import Period, PeriodAsked
 from chassis.request_transaction import Tx, service_router
 from contracts.currencies import in_major_units
 from services.loyalty.documents import OperationOut
-from services.loyalty.ledger import OperationType
-from services.loyalty.tables import accounts, entries, operation_notes, operations, purchases
+from services.loyalty.tables import OperationType, accounts, entries, operation_notes, operations, purchases
 
 router = service_router()
 

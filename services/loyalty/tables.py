@@ -1,5 +1,7 @@
 """Loyalty's tables. No foreign keys between the append-only ones: `reconciliation.py` proves what they would."""
 
+from typing import Literal, get_args
+
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON, UUID
 
@@ -7,7 +9,7 @@ from chassis.tables import moment, service_metadata
 
 metadata = service_metadata()
 
-OPERATION_TYPES = (
+OperationType = Literal[
     "purchase",
     "order_payment",
     "return",
@@ -26,7 +28,7 @@ OPERATION_TYPES = (
     "unmerge",
     "reversal",
     "review",
-)
+]
 
 terms = sa.Table(
     "terms",
@@ -241,7 +243,7 @@ operations = sa.Table(
     sa.Column("reverses", UUID(as_uuid=True)),
     moment("occurred_at"),
     moment("entered_at"),
-    sa.CheckConstraint(f"type IN {OPERATION_TYPES}", name="type"),
+    sa.CheckConstraint(f"type IN {get_args(OperationType)}", name="type"),
     comment="The ledger's operations, append-only; `points` as it changed the account.",
 )
 sa.Index("operations_reverses_idx", operations.c.reverses, postgresql_where=sa.text("reverses IS NOT NULL"))
