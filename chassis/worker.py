@@ -1,9 +1,10 @@
 """The worker: takes batches off the bus, has them delivered, and commits their offsets after the database."""
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import structlog
 import tenacity
@@ -24,22 +25,28 @@ log = structlog.get_logger()
 
 FETCH_WAIT_MS = 100
 """aiokafka has one fetch a broker under way, for the partitions it has nothing of: other records wait for it."""
+GATHER_S = 0.01
+"""How often what came while a batch is in hand is taken out of aiokafka, which fetches nothing more before that."""
 REVOKE_WAIT_S = 20
 DECODED_AT_ONCE = 16
 
 
 @dataclass
 class Batch:
-    """Records taken at once, and where each partition stands behind them."""
+    """Records taken together, and where each partition stands behind them."""
 
-    items: Sequence[Item]
-    positions: dict[TopicPartition, int]
     assignment: int
     """The assignment of partitions that the batch was taken under; under another one it is somebody else's."""
+    items: list[Item] = field(default_factory=list)
+    positions: dict[TopicPartition, int] = field(default_factory=dict)
 
 
 class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
-    """One consumer of a service's group. Order per partition; the next batch is decoded while this one's SQL runs."""
+    """One consumer of a service's group. Order per partition.
+
+    While a batch is in hand the next one is gathered and decoded, until it is full or this one is done: so a record
+    waits for no more than the batch before its own. Offsets are committed while the next batch is in hand.
+    """
 
     def __init__(self, group: str, hears: Hears, delivery: Delivery, settings: Settings) -> None:
         self.group = group
@@ -50,8 +57,11 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         self.progress = Progress(settings.stall_timeout_s)
         self.assignment = 0
         self._taken: dict[TopicPartition, int] = {}
-        self._at_rest = asyncio.Event()
-        self._at_rest.set()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._committing: asyncio.Task[None] | None = None
+        self._trying_to_fetch = self._trying("fetch", self._is_stopping)
+        self._revoking = False
 
     async def run(self, stop: asyncio.Event) -> None:
         """Work until `stop`; the batch in hand is finished and committed."""
@@ -67,12 +77,17 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
                 if not taking.done():
                     break
                 batch = taking.result()
+                self._idle.clear()
                 taking = asyncio.create_task(self._take())
                 await self._process(batch)
+                self._idle.set()
+            with contextlib.suppress(KafkaError):
+                await self._offsets_committed()
         finally:
-            for task in (taking, stopping):
+            tasks = [task for task in (taking, stopping, self._committing) if task is not None]
+            for task in tasks:
                 task.cancel()
-            await asyncio.gather(taking, stopping, return_exceptions=True)
+            await asyncio.gather(*tasks, return_exceptions=True)
             await self.consumer.stop()
 
     def _consumer(self) -> AIOKafkaConsumer:
@@ -104,19 +119,34 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         return True
 
     async def _take(self) -> Batch:
-        """Wait for records, or for a partition to stand further on, and decode them."""
+        """Wait for records, or for a partition to stand further on, and decode them; go on while a batch is in hand.
+
+        What was gathered before the partitions changed hands is dropped.
+        """
+        batch = Batch(self.assignment)
         while True:
-            async for attempt in self._trying("fetch", self._stop.is_set):
-                with attempt:
-                    fetched: dict[TopicPartition, list[ConsumerRecord]] = await self.consumer.getmany(
-                        timeout_ms=FETCH_WAIT_MS, max_records=self.settings.batch_records
-                    )
-            assignment = self.assignment
-            positions = await self._positions()
-            if fetched or positions:
-                items = await self._decoded([record for records in fetched.values() for record in records])
+            fetched = await self._fetch(batch)
+            if batch.assignment != self.assignment:
+                batch = Batch(self.assignment)
+            batch.positions |= await self._positions()
+            batch.items += await self._decoded(fetched)
+            if not (batch.items or batch.positions):
+                continue
+            if self._idle.is_set() or len(batch.items) >= self.settings.batch_records:
                 failpoint("after_decode")
-                return Batch(items, positions, assignment)
+                return batch
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._idle.wait(), GATHER_S)
+
+    async def _fetch(self, batch: Batch) -> Sequence[ConsumerRecord]:
+        """What there is room for in the batch; where it is empty, wait a while for something."""
+        async for attempt in self._trying_to_fetch:
+            with attempt:
+                fetched: dict[TopicPartition, list[ConsumerRecord]] = await self.consumer.getmany(
+                    timeout_ms=0 if batch.items else FETCH_WAIT_MS,
+                    max_records=self.settings.batch_records - len(batch.items),
+                )
+        return [record for records in fetched.values() for record in records]
 
     async def _positions(self) -> dict[TopicPartition, int]:
         """The partitions that stand further on than at the last batch, be it past transaction markers alone.
@@ -136,7 +166,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
             if position != self._taken.get(partition):
                 positions[partition] = position
         self._taken.update(positions)
-        self.progress.seen_lag(lag + len(positions) + (not self._at_rest.is_set()))  # a batch in hand is not done
+        self.progress.seen_lag(lag + len(positions) + (not self._is_at_rest()))
         return positions
 
     async def _decoded(self, records: Sequence[ConsumerRecord]) -> list[Item]:
@@ -166,25 +196,31 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         return heard
 
     async def _process(self, batch: Batch) -> None:
-        if self._is_foreign(batch):
+        if self._revoking or self._is_foreign(batch):
             return
-        self._at_rest.clear()
         try:
             if batch.items:
                 await self._deliver(batch)
-            await self._commit(batch)
+            await self._offsets_committed()
+            self._committing = asyncio.create_task(self._commit(batch))
         except CapReached as cap:
             await self._halt(str(cap))
         except Exception:
             if not self._gives_up(batch):
                 raise
-        finally:
-            self._at_rest.set()
+
+    async def _offsets_committed(self) -> None:
+        if self._committing is not None:
+            await self._committing
+
+    def _is_at_rest(self) -> bool:
+        """Whether no batch is in hand, and the offsets of the last one are committed."""
+        return self._idle.is_set() and (self._committing is None or self._committing.done())
 
     async def _deliver(self, batch: Batch) -> None:
         started = time.perf_counter()
         metrics.batch_records.labels(self.group).observe(len(batch.items))
-        async for attempt in self._trying("deliver", lambda: self._gives_up(batch)):
+        async for attempt in self._trying("deliver", self._giving_up(batch)):
             with attempt:
                 await self.delivery.deliver(batch.items)
         metrics.batch_s.labels(self.group).observe(time.perf_counter() - started)
@@ -192,7 +228,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _commit(self, batch: Batch) -> None:
         failpoint("before_offset_commit")
         try:
-            async for attempt in self._trying("commit", lambda: self._gives_up(batch)):
+            async for attempt in self._trying("commit", self._giving_up(batch)):
                 with attempt:
                     await self.consumer.commit(batch.positions)
         except (CommitFailedError, IllegalStateError):
@@ -206,11 +242,20 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         log.error("worker_halted", group=self.group, why=why)
         metrics.halted.labels(self.group).set(1)
         self.progress.halt(why)
-        self._at_rest.set()
+        self._idle.set()
         await self._stop.wait()
 
+    def _is_stopping(self) -> bool:
+        return self._stop.is_set()
+
     def _gives_up(self, batch: Batch) -> bool:
-        return self._stop.is_set() or self._is_foreign(batch)
+        return self._giving_up(batch)()
+
+    def _giving_up(self, batch: Batch) -> Callable[[], bool]:
+        """`_gives_up` that does not hold the batch: tenacity's objects are cycles, and would keep all of its records
+        until the garbage collector comes, which then stands still for a tenth of a second."""
+        assignment = batch.assignment
+        return lambda: self._stop.is_set() or assignment != self.assignment
 
     def _is_foreign(self, batch: Batch) -> bool:
         """Whether the partitions were taken from this worker since: another one goes on from the committed offset."""
@@ -221,10 +266,15 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
         """Let the batch in hand finish before the partitions go to another worker; what was taken ahead is dropped."""
+        self._revoking = True
         try:
-            await asyncio.wait_for(self._at_rest.wait(), REVOKE_WAIT_S)
+            async with asyncio.timeout(REVOKE_WAIT_S):
+                await self._idle.wait()
+                if self._committing is not None:
+                    await asyncio.wait([self._committing])
         except TimeoutError:
             log.warning("revoked_in_flight", group=self.group)
+        self._revoking = False
         self.assignment += 1
         self._taken.clear()
         for partition in revoked:

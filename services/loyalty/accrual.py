@@ -60,6 +60,7 @@ async def accrue_purchases(tx: Transaction, new: Sequence[PurchaseCompleted]) ->
     if counts is not None:
         await open_reviews(tx, [_flagged(each) for each in accruals])
     say_balances(tx, [operation.account for operation in operations])
+    found.part()
     return had_row
 
 

@@ -2,6 +2,8 @@
 
 import asyncio
 import contextlib
+import gc
+import weakref
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -11,12 +13,14 @@ import pytest
 from aiokafka import AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
-from chassis import worker
+from chassis import envelope, worker
 from chassis.delivery import Item
+from chassis.envelope import Heard
 from chassis.provisioning import provision
 from chassis.settings import Settings
 from chassis.worker import Worker
 from contracts.purchases import PurchaseCancelled
+from contracts.records import Record
 from contracts.topics import TOPICS
 from tests.chassis.conftest import OpenDatabase
 from tests.chassis.delivery_world import BookService, deadlock, for_ever, metadata
@@ -187,6 +191,54 @@ async def test_told_to_stop_it_finishes_and_commits_the_batch_in_hand(shop: Shop
     entered = await shop.service.entered()
     assert entered
     assert await lag(shop.kafka, shop.group, [TOPIC]) == len(shop.sold) - len(entered)
+
+
+@pytest.fixture
+def decoded(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Record]]:
+    """Every record that a worker has decoded, if it is still there."""
+    records: list[weakref.ref[Record]] = []
+
+    def decode(*arguments: Any, **named: Any) -> Heard | None:
+        heard = envelope.decode(*arguments, **named)
+        if heard is not None:
+            records.append(weakref.ref(heard.record))
+        return heard
+
+    monkeypatch.setattr(worker, "decode", decode)
+    return records
+
+
+async def test_what_comes_while_a_batch_is_in_hand_is_one_batch_however_often_it_came(
+    shop: Shop, decoded: list[weakref.ref[Record]]
+) -> None:
+    async def all_taken() -> bool:
+        return len(decoded) == len(shop.sold)
+
+    gate = Gate(shop.service)
+    async with working(shop.worker()):
+        await shop.sell(1)
+        await gate.somebody_waits.wait()
+        for _ in range(3):
+            await shop.sell(24)
+            await until(all_taken, what="the worker has taken what came")
+        gate.opened.set()
+        await shop.until_all_is_entered()
+    assert shop.service.calls == [1, 72]
+
+
+async def test_a_batch_and_its_records_are_gone_without_the_garbage_collector(
+    shop: Shop, decoded: list[weakref.ref[Record]]
+) -> None:
+    gc.disable()
+    try:
+        async with working(shop.worker()):
+            for count in (24, 1):
+                await shop.sell(count)
+                await shop.until_no_lag()
+            assert len(decoded) == 25
+            assert not any(record() for record in decoded[:24])
+    finally:
+        gc.enable()
 
 
 async def test_over_the_cap_it_stands_still_says_so_and_commits_nothing(

@@ -1,6 +1,7 @@
 """Crediting purchases on the real PostgreSQL: once each, for whoever holds the card."""
 
 import asyncio
+import gc
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from chassis.ids import new_id
 from contracts.customers import Card, Contact, ContactErased
 from contracts.loyalty import Balance, PointsAccrued
 from services.loyalty import tables
+from services.loyalty.accounts import Account
 from tests.harness import until, waiters
 from tests.off_the_bus import came
 from tests.services.loyalty.world import NOW, Loyalty, card, purchase
@@ -163,3 +165,15 @@ async def test_a_replaced_card_opens_nothing_and_its_successor_the_same_account(
 
     assert await loyalty.refused() == ["card_blocked"]
     assert [each.balance_after for each in await loyalty.said(PointsAccrued)] == [50, 60]
+
+
+async def test_a_credited_batch_leaves_no_accounts_to_the_garbage_collector(loyalty: Loyalty) -> None:
+    number = card()
+    await loyalty.knows(number)
+    gc.collect()
+    gc.disable()
+    try:
+        await loyalty.hear(purchase(number, 114_000))
+        assert not [each for each in gc.get_objects() if isinstance(each, Account)]
+    finally:
+        gc.enable()
