@@ -12,7 +12,7 @@ from chassis.envelope import content_hash
 from chassis.ids import new_id
 from chassis.transaction import Transaction
 from contracts.fields import Channel, Language
-from contracts.messaging import Button
+from contracts.messaging import Button, SendMessage
 from contracts.records import Record
 from services.messaging import facts
 from services.messaging.contacts import lock_contacts
@@ -80,7 +80,7 @@ def decide(asked: Asked, reach: Reach | None, now: datetime) -> Decision:
     """The customer's text and channel. Nobody's text is made who is not known here, or was erased."""
     if reach is None or reach.is_erased:
         return Decision(None, None, None, "failed", "no_channel" if reach is None else "erased")
-    text = render(asked.template, reach.language, asked.parameters)
+    text = render(asked.template, reach.language, asked.parameters, reach.time_zone)
     channel = TELEGRAM if reach.telegram_chat_id is not None else None
     hindrance = obstacle(reach, purpose=asked.purpose, expires_at=asked.expires_at, now=now)
     if hindrance is None:
@@ -91,7 +91,7 @@ def decide(asked: Asked, reach: Reach | None, now: datetime) -> Decision:
 async def accept(tx: Transaction, asked: Sequence[Asked]) -> None:
     """Accept each message once, in this order per customer; a key that comes again changes nothing.
 
-    A key that was used for another message is refused.
+    A command with a key that was used for another message is refused; news are named by what they tell of.
     """
     if not asked:
         return
@@ -102,7 +102,8 @@ async def accept(tx: Transaction, asked: Sequence[Asked]) -> None:
     for message_id, each, decision in messages:
         row = new.get(message_id)
         if row is None:
-            repeated.append(each)
+            if isinstance(each.by, SendMessage):
+                repeated.append(each)
         elif decision.reason is None:
             tx.say(facts.accepted(row, TELEGRAM, tx.now), cause=each.by)
         else:

@@ -22,7 +22,7 @@ PACE = "SELECT free_at, paused_until FROM channels WHERE channel = $1 FOR UPDATE
 """Held until the commit: dispatchers claim one after the other, and what they send together keeps one pace."""
 DUE = """
 SELECT m.id, m.message_key, m.customer_id, m.template, m.purpose, m.text, m.buttons, m.attempts, m.traceparent,
-       m.accepted_at, m.expires_at, c.language, c.telegram_chat_id, c.consents, c.unreachable, c.erased_at
+       m.accepted_at, m.expires_at, c.language, c.time_zone, c.telegram_chat_id, c.consents, c.unreachable, c.erased_at
 FROM messages m JOIN contacts c USING (customer_id)
 WHERE m.status = 'accepted' AND c.telegram_free_at <= $1
   AND NOT EXISTS (

@@ -14,7 +14,7 @@ from chassis.delivery import Delivery
 from chassis.ids import new_id
 from chassis.settings import Settings
 from contracts.customers import Consent, Contact, ContactErased
-from contracts.loyalty import PointsAccrued, PointsReturned
+from contracts.loyalty import PointsAccrued, PointsActivated, PointsAdjusted, PointsExpiring, PointsReturned
 from contracts.messaging import SendMessage
 from contracts.records import Record
 from services.messaging.dispatcher import Dispatcher
@@ -189,6 +189,28 @@ def returned(known: Contact, points: int = 12, *, cause: str = "return") -> Poin
             "total_minor": 24000,
         }
     )
+
+
+def expiring(known: Contact, points: int = 30, *, at: datetime) -> PointsExpiring:
+    return PointsExpiring(**of_account(known), points=points, expires_at=at, available=204)
+
+
+def activated(known: Contact, points: int = 57) -> PointsActivated:
+    return PointsActivated(**of_account(known), points=points, activated_at=datetime.now(UTC), available_after=204)
+
+
+def adjusted(known: Contact, points: int, **other: Any) -> PointsAdjusted:
+    """By hand, unless said otherwise."""
+    by_hand = {"reason": "complaint", "actor": "operator:anna", "adjusted_at": datetime.now(UTC)}
+    return PointsAdjusted.model_validate({**of_operation(known), "points": points, **by_hand, **other})
+
+
+def of_account(known: Contact) -> dict[str, Any]:
+    return {"customer_id": known.customer_id, "account_id": new_id(), "points_currency": "points"}
+
+
+def of_operation(known: Contact) -> dict[str, Any]:
+    return {**of_account(known), "operation_id": new_id(), "balance_after": 304, "available_after": 204}
 
 
 def asked(known: Contact, **other: Any) -> SendMessage:
