@@ -16,19 +16,21 @@ from contracts.messaging import Button, SendMessage
 from contracts.records import Record
 from services.messaging import facts
 from services.messaging.contacts import lock_contacts
+from services.messaging.nights import morning_after
 from services.messaging.routes import TELEGRAM, Purpose, Reach, obstacle, status_of
 from services.messaging.texts import Parameters, render
 
 INSERT = """
 INSERT INTO messages (id, message_key, asked_hash, customer_id, template, purpose, language, text, buttons, channel,
-                      status, reason, traceparent, accepted_at, expires_at, settled_at)
+                      status, reason, traceparent, accepted_at, due_at, expires_at, settled_at)
 SELECT id, message_key, asked_hash, customer_id, template, purpose, language, text, buttons::jsonb, channel,
-       status, reason, traceparent, $15::timestamptz, expires_at,
-       CASE WHEN status <> 'accepted' THEN $15::timestamptz END
+       status, reason, traceparent, $16::timestamptz, due_at, expires_at,
+       CASE WHEN status NOT IN ('accepted', 'scheduled') THEN $16::timestamptz END
 FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[]) WITH ORDINALITY
+            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[],
+            $15::timestamptz[]) WITH ORDINALITY
      AS asked (id, message_key, asked_hash, customer_id, template, purpose, language, text, buttons, channel,
-               status, reason, traceparent, expires_at, place)
+               status, reason, traceparent, due_at, expires_at, place)
 ORDER BY place
 ON CONFLICT (message_key) DO NOTHING
 RETURNING id, message_key, customer_id, template
@@ -49,6 +51,8 @@ class Asked:
     purpose: Purpose
     buttons: Sequence[Sequence[Button]]
     expires_at: datetime | None
+    by_day: bool = False
+    """Whether it waits for the morning, where the customer has night."""
 
     @property
     def asked_hash(self) -> int:
@@ -64,8 +68,10 @@ class Decision:
     language: Language | None
     text: str | None
     channel: Channel | None
-    status: Literal["accepted", "failed", "expired"]
+    status: Literal["accepted", "scheduled", "failed", "expired"]
     reason: str | None
+    due_at: datetime | None = None
+    """When one that is scheduled is to be sent."""
 
 
 class Message(NamedTuple):
@@ -84,6 +90,9 @@ def decide(asked: Asked, reach: Reach | None, now: datetime) -> Decision:
     channel = TELEGRAM if reach.telegram_chat_id is not None else None
     hindrance = obstacle(reach, purpose=asked.purpose, expires_at=asked.expires_at, now=now)
     if hindrance is None:
+        due_at = morning_after(now, reach.time_zone) if asked.by_day else None
+        if due_at is not None and (asked.expires_at is None or due_at < asked.expires_at):
+            return Decision(reach.language, text, channel, "scheduled", None, due_at)
         return Decision(reach.language, text, channel, "accepted", None)
     return Decision(reach.language, text, channel, status_of(hindrance), hindrance)
 
@@ -129,6 +138,7 @@ def _columns(tx: Transaction, messages: Sequence[Message]) -> Sequence[Sequence[
             decision.status,
             decision.reason,
             tx.heard(asked.by).traceparent,
+            decision.due_at,
             asked.expires_at,
         )
         for message_id, asked, decision in messages

@@ -20,7 +20,7 @@ from services.messaging.tables import messages
 
 router = service_router(tags=["messages"])
 
-Status = Literal["accepted", "sending", "sent", "failed", "unknown", "expired"]
+Status = Literal["accepted", "scheduled", "sending", "sent", "failed", "unknown", "expired"]
 MessageId = Annotated[UUID, Path(description="The message.")]
 DAYS_MAX = 400
 
@@ -44,6 +44,7 @@ class MessageOut(BaseModel):
     cost_currency: str | None
     attempts: int
     accepted_at: datetime
+    due_at: datetime | None = Field(description="When the night of its customer is over, for which it waits.")
     expires_at: datetime | None
     sending_at: datetime | None = Field(description="When it was last taken up for sending.")
     settled_at: datetime | None = Field(description="When it was sent, failed, expired or became unknown.")

@@ -54,7 +54,7 @@ RETURNING customer_id
 """
 FAIL_WAITING = """
 UPDATE messages SET status = 'failed', reason = 'erased', settled_at = $2, text = NULL, buttons = '[]'
-WHERE customer_id = $1 AND status = 'accepted'
+WHERE customer_id = $1 AND status IN ('accepted', 'scheduled')
 RETURNING id, message_key, customer_id, template, channel
 """
 FORGET_TEXTS = "UPDATE messages SET text = NULL, buttons = '[]' WHERE customer_id = $1 AND text IS NOT NULL"

@@ -1,8 +1,9 @@
 """What customers are told of their points, unasked.
 
 One purchase is one message, which says what it earned and what was paid with points; so is one return, which says what
-it took back and what it gave back. Each message says what can be spent after it. What is not told, and why, stands in
-docs/messaging.md.
+it took back and what it gave back. They are told at once, for the customer stands at the till. Everything else comes by
+the clock or by somebody's hand, and waits for the customer's morning. Each message says what can be spent after it.
+What is not told, and why, stands in docs/messaging.md.
 """
 
 from datetime import datetime, timedelta
@@ -56,7 +57,7 @@ def purchase_news(tx: Transaction, event: PointsAccrued) -> Asked | None:
         total_minor=event.total_minor,
         currency=event.currency,
     )
-    return _told(tx, event, "points_accrued", str(event.operation_id), parameters)
+    return _told(tx, event, "points_accrued", str(event.operation_id), parameters, by_day=False)
 
 
 def return_news(tx: Transaction, event: PointsReturned) -> Asked:
@@ -72,7 +73,7 @@ def return_news(tx: Transaction, event: PointsReturned) -> Asked:
         currency=event.currency,
         cause=event.cause,
     )
-    return _told(tx, event, "points_returned", str(event.operation_id), parameters)
+    return _told(tx, event, "points_returned", str(event.operation_id), parameters, by_day=False)
 
 
 def expiry_news(tx: Transaction, event: PointsExpiring) -> Asked:
@@ -150,6 +151,7 @@ def _told(
     parameters: Parameters,
     *,
     expires_at: datetime | None = None,
+    by_day: bool = True,
 ) -> Asked:
     return Asked(
         by=event,
@@ -160,4 +162,5 @@ def _told(
         purpose="service",
         buttons=(),
         expires_at=expires_at or tx.heard(event).time + LASTS,
+        by_day=by_day,
     )

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
-from zoneinfo import ZoneInfo
 
 import jinja2
 from babel import Locale
@@ -21,6 +20,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from chassis.envelope import Unprocessable
 from contracts.fields import MAX_MINOR, Currency, Language, Moment, MoneyMinor, Points, StoreId
 from services.messaging.money import format_money
+from services.messaging.nights import zone_of
 
 FOLDER: Final = Path(__file__).parent / "templates"
 AT: Final[Mapping[Language, str]] = {"en": "{day} at {time}", "ru": "{day} в {time}"}
@@ -142,20 +142,12 @@ def parameters_of(template: str, values: Mapping[str, object]) -> Parameters:
 
 def render(template: str, language: Language, parameters: Parameters, time_zone: str) -> str:
     """The text for a customer of that language and time zone; `parameters` as `parameters_of` gives them."""
-    zone = _zone(time_zone)
+    zone = zone_of(time_zone)
     values = {
         name: value.astimezone(zone) if isinstance(value, datetime) else value
         for name, value in parameters.model_dump().items()
     }
     return templates_in(language).get_template(f"{template}.txt").render(values).strip()
-
-
-def _zone(name: str) -> ZoneInfo:
-    """UTC where this machine knows no such zone: no customer goes without news for it."""
-    try:
-        return ZoneInfo(name)
-    except (KeyError, OSError, ValueError):
-        return ZoneInfo("UTC")
 
 
 @cache

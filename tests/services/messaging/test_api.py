@@ -75,6 +75,7 @@ async def test_a_message_is_shown_whole(http: httpx.AsyncClient, messaging: Mess
         "cost_micros": 0,
         "cost_currency": "RUB",
         "attempts": 1,
+        "due_at": None,
         "expires_at": None,
         "trace_id": TRACE.split("-")[1],
     }

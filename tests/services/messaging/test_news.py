@@ -94,7 +94,7 @@ async def test_a_return_is_one_message_of_what_was_taken_back_and_what_was_given
 
 async def test_what_burns_soon_is_told_until_it_has_burned(messaging: Messaging) -> None:
     anna, bob = await messaging.customer(language="en"), await messaging.customer()
-    in_a_week = datetime.now(UTC) + timedelta(days=7)
+    in_a_week = messaging.be_in_moscow_at(12) + timedelta(days=7)
 
     await messaging.hears(expiring(anna, at=in_a_week))
     await messaging.hears(expiring(bob, at=datetime.now(UTC) - timedelta(seconds=1)))
@@ -162,13 +162,9 @@ async def test_a_decision_that_changed_no_points_is_not_told(messaging: Messagin
 
 async def test_news_of_points_need_no_consent_to_advertising(messaging: Messaging) -> None:
     anna = await messaging.customer(advertising=False)
+    in_a_week = messaging.be_in_moscow_at(12) + timedelta(days=7)
 
-    await messaging.hears(
-        expiring(anna, at=datetime.now(UTC) + timedelta(days=7)),
-        activated(anna),
-        adjusted(anna, 100),
-        corrected(anna, 5),
-    )
+    await messaging.hears(expiring(anna, at=in_a_week), activated(anna), adjusted(anna, 100), corrected(anna, 5))
 
     assert {(row.purpose, row.status) for row in await messaging.messages()} == {("service", "accepted")}
 

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from chassis.database import Database
 from chassis.dead_letters import Cap
@@ -27,6 +28,7 @@ from tests.services.messaging.bot_api import BotApi
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TOKEN = "8110:sandbox"
+MOSCOW = ZoneInfo("Europe/Moscow")
 FAST = {
     "telegram_token": TOKEN,
     "telegram_messages_per_s": 2000.0,
@@ -52,6 +54,12 @@ class Messaging:
         """One batch; each record is an event of its own, even where the same was heard before."""
         at = time or datetime.now(UTC) + self.ahead
         await self.delivery.deliver([came(record, at, traceparent=TRACE) for record in records])
+
+    def be_in_moscow_at(self, hour: int) -> datetime:
+        """The clock stands before that hour of tomorrow, and goes on from there."""
+        tomorrow = (datetime.now(MOSCOW) + timedelta(days=1)).replace(hour=hour, minute=0, second=0, microsecond=0)
+        self.ahead = tomorrow - datetime.now(UTC)
+        return tomorrow
 
     async def customer(self, *, language: str = "ru", advertising: bool = False, chat: bool = True) -> Contact:
         """A customer who is known from now on."""
