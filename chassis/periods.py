@@ -10,7 +10,8 @@ from pydantic import AwareDatetime, Field
 EARLIEST: Final = datetime(2000, 1, 1, tzinfo=UTC)
 LATEST: Final = datetime(2100, 1, 1, tzinfo=UTC)
 
-_Moment = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
+MomentAsked = Annotated[AwareDatetime, Field(ge=EARLIEST, le=LATEST)]
+"""A moment of a request: one that every time zone and PostgreSQL can take."""
 
 
 class PeriodAsked(NamedTuple):
@@ -28,8 +29,8 @@ class PeriodAsked(NamedTuple):
 
 
 async def _period_asked(
-    since: Annotated[_Moment | None, Query(alias="from", description="Of this moment or later.")] = None,
-    until: Annotated[_Moment | None, Query(alias="to", description="Before this moment.")] = None,
+    since: Annotated[MomentAsked | None, Query(alias="from", description="Of this moment or later.")] = None,
+    until: Annotated[MomentAsked | None, Query(alias="to", description="Before this moment.")] = None,
 ) -> PeriodAsked:
     return PeriodAsked(since, until)
 

@@ -340,6 +340,8 @@ EXAMPLES: Final[dict[str, Example]] = {
         "categories": [{"category": "BANANAS", "total_minor": 30000}],
         "written_off": 0,
         "owed": 0,
+        "refunded": 8,
+        "refund_burned": 0,
         "available_after": 197,
     },
     "loyalty.balance.v1": {

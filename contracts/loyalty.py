@@ -128,6 +128,11 @@ class PointsReturned(_Operation, type="loyalty.points_returned.v1", topic="loyal
     """Points that should have been taken back as well, but were spent already and given up."""
     owed: Annotated[Points, Field(examples=[0])] = 0
     """Of the points taken back, those that were spent already: the next accruals pay them."""
+    refunded: Annotated[Points, Field(examples=[0])] = 0
+    """Points that the goods had been paid with and that came back before, by an operation of their own: see
+    PointsRefunded."""
+    refund_burned: Annotated[Points, Field(examples=[0])] = 0
+    """Points that would have come back as well, but their time had ended meanwhile."""
 
 
 class PointsRedeemed(_Operation, type="loyalty.points_redeemed.v1", topic="loyalty.events"):

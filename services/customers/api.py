@@ -148,13 +148,16 @@ async def list_consents(tx: Tx, customer_id: UUID, paging: Paging) -> Page[Conse
 
 @router.put("/{customer_id}/consents/{channel}")
 async def give_consent(tx: Tx, customer_id: UUID, channel: Channel, who: Who) -> ConsentDocument:
-    """The customer allows advertising on the channel; a consent that was given before keeps its moment."""
+    """The customer allows advertising on the channel; a consent that was given before keeps its moment.
+
+    Not by the id of a record that was merged into another.
+    """
     return ConsentDocument.model_validate(await consents.give(tx, customer_id, channel, who))
 
 
 @router.delete("/{customer_id}/consents/{channel}", status_code=204)
 async def withdraw_consent(tx: Tx, customer_id: UUID, channel: Channel, who: Who) -> None:
-    """The customer no longer allows advertising on the channel."""
+    """The customer no longer allows advertising on the channel, by none of the records that are this person."""
     await consents.withdraw(tx, customer_id, channel, who)
 
 

@@ -17,10 +17,10 @@ async def block(tx: Transaction, customer_id: UUID, reason: str, who: Actor) -> 
     customer = await lock_one(tx, customer_id)
     if customer.blocked is not None:
         return customer
-    await tx.sql(SET, customer_id, tx.now, reason)
-    tx.say(CustomerBlocked(customer_id=customer_id, blocked_at=tx.now, reason=reason))
-    await audit.record(tx, customer_id, "blocked", who, [reason])
-    return await read_one(tx, customer_id)
+    await tx.sql(SET, customer.id, tx.now, reason)
+    tx.say(CustomerBlocked(customer_id=customer.id, blocked_at=tx.now, reason=reason))
+    await audit.record(tx, customer.id, "blocked", who, [reason])
+    return await read_one(tx, customer.id)
 
 
 async def unblock(tx: Transaction, customer_id: UUID, who: Actor) -> Customer:
@@ -28,7 +28,7 @@ async def unblock(tx: Transaction, customer_id: UUID, who: Actor) -> Customer:
     customer = await lock_one(tx, customer_id)
     if customer.blocked is None:
         return customer
-    await tx.sql(SET, customer_id, None, None)
-    tx.say(CustomerUnblocked(customer_id=customer_id, unblocked_at=tx.now))
-    await audit.record(tx, customer_id, "unblocked", who)
-    return await read_one(tx, customer_id)
+    await tx.sql(SET, customer.id, None, None)
+    tx.say(CustomerUnblocked(customer_id=customer.id, unblocked_at=tx.now))
+    await audit.record(tx, customer.id, "unblocked", who)
+    return await read_one(tx, customer.id)

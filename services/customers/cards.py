@@ -63,8 +63,8 @@ async def give(tx: Transaction, customer_id: UUID, number: str | None, who: Acto
     """
     customer = await lock_one(tx, customer_id)
     if number is None:
-        return HeldCard(await issue(tx, customer_id, who), "active"), True
-    if await add(tx, customer_id, number, who):
+        return HeldCard(await issue(tx, customer.id, who), "active"), True
+    if await add(tx, customer.id, number, who):
         return HeldCard(number, "active"), True
     return next(card for card in customer.cards if card.number == number), False
 
@@ -125,14 +125,14 @@ async def replace(tx: Transaction, customer_id: UUID, number: str, successor: st
         raise Problem(422, "same_card", "A card does not take its own place; name another one.", field="card_number")
     is_new = all(card.number != successor for card in customer.cards)
     if successor is None:
-        successor = await issue(tx, customer_id, who)
-    elif not await add(tx, customer_id, successor, who) and _held(customer, successor).state != "active":
+        successor = await issue(tx, customer.id, who)
+    elif not await add(tx, customer.id, successor, who) and _held(customer, successor).state != "active":
         raise Problem(409, "card_blocked", "This card is blocked; name one that is not.", field="card_number")
     await tx.sql(REPLACE, number, successor)
     if is_new:
         await tx.sql(SHARE_ORIGIN, number, successor)
-    tx.say(Card(card_number=number, customer_id=customer_id, state="blocked", replaced_by=successor))
-    await audit.record(tx, customer_id, "card_replaced", who, [number, successor])
+    tx.say(Card(card_number=number, customer_id=customer.id, state="blocked", replaced_by=successor))
+    await audit.record(tx, customer.id, "card_replaced", who, [number, successor])
     return HeldCard(successor, "active")
 
 

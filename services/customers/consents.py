@@ -1,4 +1,9 @@
-"""Consents to advertising, a channel each, with the proof of every one given and withdrawn."""
+"""Consents to advertising, a channel each, with the proof of every one given and withdrawn.
+
+Where records are merged, a consent is given by the survivor's id alone, so that undoing the merge leaves nobody a
+consent that another one gave. Withdrawn it is for the whole person, whichever record is named: nobody knows by which of
+their records somebody who says “stop” was written to.
+"""
 
 from datetime import datetime
 from typing import Final
@@ -15,7 +20,7 @@ from contracts.customers import ConsentGiven, ConsentWithdrawn
 from contracts.fields import Channel
 from services.customers import audit, tables
 from services.customers.contacts import tell
-from services.customers.customer import Customer, GivenConsent, lock_one
+from services.customers.customer import Customer, GivenConsent, living, lock_person, lock_unmerged
 
 NEWEST_FIRST: Final = Keyset([tables.consent_history.c.id], descending=True)
 FORGET = "DELETE FROM consents WHERE customer_id = $1 AND channel = $2"
@@ -37,8 +42,11 @@ def given_on(customer: Customer, channel: Channel) -> GivenConsent | None:
 
 
 async def give(tx: Transaction, customer_id: UUID, channel: Channel, who: Actor) -> GivenConsent:
-    """The customer allows advertising on the channel; one given before stays as it is. Raises `Problem` 404, 410."""
-    before = await lock_one(tx, customer_id)
+    """The customer allows advertising on the channel; one given before stays as it is.
+
+    Raises `Problem` 404, 410, and 409 for a record that was merged into another.
+    """
+    before = await lock_unmerged(tx, customer_id)
     if given_on(before, channel) is None:
         await note_given(tx, customer_id, channel, who)
         before = await tell(tx, before, who)
@@ -48,15 +56,16 @@ async def give(tx: Transaction, customer_id: UUID, channel: Channel, who: Actor)
 
 
 async def withdraw(tx: Transaction, customer_id: UUID, channel: Channel, who: Actor) -> None:
-    """The customer no longer allows advertising on the channel. Raises `Problem` 404, 410."""
-    before = await lock_one(tx, customer_id)
-    if given_on(before, channel) is None:
-        return
-    await tx.sql(FORGET, customer_id, channel)
-    await _prove(tx, customer_id, channel, given=False, who=who)
-    await audit.record(tx, customer_id, "consent_withdrawn", who, [channel])
-    tx.say(ConsentWithdrawn(customer_id=customer_id, channel=channel, withdrawn_at=tx.now, source=who.source))
-    await tell(tx, before, who)
+    """The customer no longer allows advertising on the channel, by any of their records. Raises `Problem` 404, 410."""
+    customer, merged = await lock_person(tx, customer_id)
+    customer = living(customer)
+    for record in (*merged, customer):
+        if given_on(record, channel) is not None:
+            await tx.sql(FORGET, record.id, channel)
+            await _prove(tx, record.id, channel, given=False, who=who)
+            await audit.record(tx, record.id, "consent_withdrawn", who, [channel])
+            tx.say(ConsentWithdrawn(customer_id=record.id, channel=channel, withdrawn_at=tx.now, source=who.source))
+    await tell(tx, customer, who)
 
 
 async def note_given(tx: Transaction, customer_id: UUID, channel: Channel, who: Actor) -> None:

@@ -15,8 +15,12 @@ from contracts.fields import Channel, Language
 
 LOCK = "SELECT id FROM customers WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
 BY_PHONE = "SELECT id, coalesce(merged_into, id) AS survivor FROM customers WHERE phone = $1"
-WITH_MERGED = """
-SELECT id, coalesce(merged_into, id) AS survivor FROM customers WHERE id = $1 OR merged_into = $1
+NAMED = "SELECT id, coalesce(merged_into, id) AS survivor FROM customers WHERE id = $1"
+PERSON = """
+WITH person AS (SELECT coalesce(merged_into, id) AS id FROM customers WHERE id = $1)
+SELECT id, id AS survivor FROM person
+UNION ALL
+SELECT parts.id, person.id FROM customers AS parts JOIN person ON parts.merged_into = person.id
 """
 READ = """
 SELECT id, phone, first_name, last_name, birth_date, email, telegram_chat_id, language, time_zone, source,
@@ -88,7 +92,7 @@ class Customer:
     blocked: Block | None
     erased_at: datetime | None
     merged_into: Merge | None
-    """The survivor that this record is part of: it is shown, and changed no more."""
+    """The survivor that this record is part of: it is shown, and what is done to it is done to the survivor."""
     merged: tuple[Merge, ...]
     """The records that are part of this one."""
     consents: tuple[GivenConsent, ...]
@@ -120,7 +124,13 @@ async def lock(tx: Transaction, ids: Sequence[UUID]) -> Mapping[UUID, Customer]:
 
 
 async def lock_one(tx: Transaction, customer_id: UUID) -> Customer:
-    """As `read_one`, locked. Raises `Problem` 409 for one who was merged into another."""
+    """The customer, locked; of a merged record the survivor, for both are one person. Raises `Problem` 404, 410."""
+    customers = await lock_with_survivors(tx, NAMED, customer_id)
+    return survivor_of(customers, living(customers.get(customer_id)))
+
+
+async def lock_unmerged(tx: Transaction, customer_id: UUID) -> Customer:
+    """As `lock_one`. Raises `Problem` 409 for one who was merged into another."""
     return changeable((await lock(tx, [customer_id])).get(customer_id))
 
 
@@ -147,11 +157,13 @@ async def lock_by_phone(tx: Transaction, phone: str) -> Customer | None:
     return next((survivor_of(customers, each) for each in customers.values() if each.phone == phone), None)
 
 
-async def lock_with_merged(tx: Transaction, customer_id: UUID) -> tuple[Customer | None, Sequence[Customer]]:
-    """The customer, where there is one, and the records that are part of them, all locked."""
-    customers = await lock_with_survivors(tx, WITH_MERGED, customer_id)
-    customer = customers.get(customer_id)
-    return customer, [customers[each.customer_id] for each in customer.merged] if customer is not None else []
+async def lock_person(tx: Transaction, customer_id: UUID) -> tuple[Customer | None, Sequence[Customer]]:
+    """The customer, where there is one, and the records that are part of them, whichever is named; all locked."""
+    customers = await lock_with_survivors(tx, PERSON, customer_id)
+    if customer_id not in customers:
+        return None, []
+    customer = survivor_of(customers, customers[customer_id])
+    return customer, [customers[each.customer_id] for each in customer.merged]
 
 
 def survivor_of(customers: Mapping[UUID, Customer], customer: Customer) -> Customer:

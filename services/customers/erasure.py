@@ -12,7 +12,7 @@ from chassis.actor import Actor
 from chassis.transaction import Transaction
 from contracts.customers import Contact, ContactErased, CustomerErased, LinkTelegram
 from services.customers import audit, cards
-from services.customers.customer import Customer, changeable, lock_with_merged
+from services.customers.customer import Customer, changeable, living, lock_person
 from services.customers.settings import customers_settings
 
 EMPTY_PROFILE = """
@@ -53,12 +53,15 @@ async def erase(tx: Transaction, customer_id: UUID, who: Actor) -> None:
     """Erase the customer, and with them the records that are part of them.
 
     One who was erased before stays so, and nothing is said again. Raises `Problem` 404, and 409 for a record that is
-    part of another: the person is erased as a whole.
+    part of another: the person is erased as a whole, and there is no way back, so that it is asked for by their own id.
     """
-    customer, merged = await lock_with_merged(tx, customer_id)
+    customer, merged = await lock_person(tx, customer_id)
     if customer is not None and customer.erased_at is not None:
         return
-    customer = changeable(customer)
+    customer = living(customer)
+    for record in merged:
+        if record.id == customer_id:
+            changeable(record)
     for card in customer.cards:
         if card.state != "blocked":
             await cards.set_state(tx, customer, card, "blocked", who)

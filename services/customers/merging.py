@@ -1,12 +1,14 @@
 """Merging: two records that are one person become one, and two again where that was a mistake.
 
-The merged record stays as it is and rests: it is shown with `merged_into`, its phone and cards find the survivor, and
-nothing is said to it. The survivor holds its cards and takes over what they lack themselves. One level only: a record
-that others are part of is part of none.
+The merged record stays as it is and rests: it is shown with `merged_into`, its phone, cards and id find the survivor,
+and nothing is said to it. What is done by its id is done to the survivor, for both are one person: blocking, another
+phone, a lost card. Consents alone are given, and people erased, by their own ids only. The survivor holds its cards and
+takes over what they lack themselves. One level only: a record that others are part of is part of none.
 
 Consents are not merged. The survivor's own hold, on whatever address they have, as when an address changes; those of
 the merged record rest with it and open no channel of the survivor, not even the one whose address came along: nobody
-is advertised to by a consent that was given for another record. Undoing the merge wakes them.
+is advertised to by a consent that was given for another record. Undoing the merge wakes them, but for those that were
+withdrawn meanwhile, by whichever record.
 
 Whoever changes a merged record holds its row and that of its survivor.
 """

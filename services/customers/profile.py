@@ -10,7 +10,7 @@ from chassis.transaction import Transaction
 from services.customers import merging, reachability, tables
 from services.customers.claims import claim
 from services.customers.contacts import tell
-from services.customers.customer import Customer, changeable, lock_with_merged
+from services.customers.customer import Customer, living, lock_person
 from services.customers.profile_fields import refuse_unborn
 from services.customers.reachability import CHANNEL_OF
 
@@ -23,24 +23,24 @@ def changes(customer: Customer, asked: Mapping[str, Any]) -> dict[str, Any]:
 
 
 async def change(tx: Transaction, customer_id: UUID, asked: Mapping[str, Any], who: Actor) -> Customer:
-    """Give the named fields these values (None empties one).
+    """Give the named fields of the customer, or of whom they were merged into, these values (None empties one).
 
     Raises `Problem` 404, 409, 410, 422 for a birth date to come, 409 for somebody else's phone.
     """
     refuse_unborn(asked.get("birth_date"), tx.now)
     if "phone" in asked:
         await claim(tx, phones=[asked["phone"]])
-    customer, merged = await lock_with_merged(tx, customer_id)
-    before = changeable(customer)
+    customer, merged = await lock_person(tx, customer_id)
+    before = living(customer)
     new = changes(before, asked)
     if not new:
         return before
     if "phone" in new:
         await _free(tx, new["phone"], merged)
     moments = {f"{name}_changed_at": tx.now for name in new if name in CHANNEL_OF}
-    await tx.execute(tables.customers.update().where(tables.customers.c.id == customer_id).values(**new, **moments))
+    await tx.execute(tables.customers.update().where(tables.customers.c.id == before.id).values(**new, **moments))
     for name in new.keys() & CHANNEL_OF.keys():
-        await reachability.try_again(tx, customer_id, CHANNEL_OF[name], tx.now)
+        await reachability.try_again(tx, before.id, CHANNEL_OF[name], tx.now)
     return await tell(tx, before, who)
 
 

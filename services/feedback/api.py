@@ -4,10 +4,11 @@ from typing import Annotated
 from uuid import UUID
 
 from fastapi import Depends, Path, Query
-from pydantic import AwareDatetime, BaseModel, StringConstraints
+from pydantic import BaseModel, StringConstraints
 
 from chassis.http import Tx, service_router
 from chassis.pagination import Page, Paging
+from chassis.periods import Period
 from services.feedback import appeal_list, customer_summary, review_list
 from services.feedback.appeal_list import Appeal, State
 from services.feedback.appeals import ANSWER_MAX_CHARS, answer_appeal
@@ -17,22 +18,19 @@ from services.feedback.review_list import NpsReport, Review, ReviewFilter
 router = service_router(tags=["feedback"])
 
 StoreAsked = Annotated[str | None, Query(max_length=64, description="The chain's code of one store.")]
-Since = Annotated[AwareDatetime | None, Query(description="Left at that moment or later; with an offset.")]
-Until = Annotated[AwareDatetime | None, Query(description="Left before that moment; with an offset.")]
 
 
 async def _reviews_asked(
+    period: Period,
     store_id: StoreAsked = None,
     score_from: Annotated[int, Query(ge=0, le=10, description="The lowest score.")] = 0,
     score_to: Annotated[int, Query(ge=0, le=10, description="The highest score.")] = 10,
-    since: Since = None,
-    until: Until = None,
 ) -> ReviewFilter:
-    return ReviewFilter(store_id, since, until, score_from, score_to)
+    return ReviewFilter(store_id, period, score_from, score_to)
 
 
-async def _period_asked(store_id: StoreAsked = None, since: Since = None, until: Until = None) -> ReviewFilter:
-    return ReviewFilter(store_id, since, until)
+async def _of_period(period: Period, store_id: StoreAsked = None) -> ReviewFilter:
+    return ReviewFilter(store_id, period)
 
 
 class Answer(BaseModel):
@@ -57,7 +55,7 @@ async def list_reviews(
 
 
 @router.get("/reviews/nps")
-async def show_nps(tx: Tx, wanted: Annotated[ReviewFilter, Depends(_period_asked)]) -> NpsReport:
+async def show_nps(tx: Tx, wanted: Annotated[ReviewFilter, Depends(_of_period)]) -> NpsReport:
     """The NPS figure of a period, at one store or at all, and store by store."""
     return await review_list.nps_report(tx, wanted)
 

@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from pydantic import BaseModel, Field
 
 from chassis.pagination import Keyset, Page, PageAsked
+from chassis.periods import PeriodAsked
 from chassis.transaction import Transaction
 from services.feedback.reviews import BEST_DETRACTOR, WORST_PROMOTER
 from services.feedback.tables import reviews
@@ -66,21 +67,19 @@ class ReviewFilter:
     """Which reviews; each condition narrows."""
 
     store_id: str | None
-    since: datetime | None
-    until: datetime | None
+    period: PeriodAsked
     score_from: int = 0
     score_to: int = 10
 
     @property
     def conditions(self) -> Sequence[sa.ColumnElement[bool]]:
         """For a WHERE."""
-        conditions: list[sa.ColumnElement[bool]] = [reviews.c.score.between(self.score_from, self.score_to)]
+        conditions: list[sa.ColumnElement[bool]] = [
+            reviews.c.score.between(self.score_from, self.score_to),
+            *self.period.holds(reviews.c.left_at),
+        ]
         if self.store_id is not None:
             conditions.append(reviews.c.store_id == self.store_id)
-        if self.since is not None:
-            conditions.append(reviews.c.left_at >= self.since)
-        if self.until is not None:
-            conditions.append(reviews.c.left_at < self.until)
         return conditions
 
 

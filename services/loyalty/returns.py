@@ -24,6 +24,7 @@ from services.loyalty.ledger import Operation, of_operation
 from services.loyalty.lots import Movement, moved
 from services.loyalty.pricing import of_returned
 from services.loyalty.purchases import KnownPurchase, lock_purchase, set_state
+from services.loyalty.refunds import Refund
 from services.loyalty.reviews import flag_return, flag_unmatched, is_matched, return_id_of
 from services.loyalty.terms import Terms, all_terms, terms_at
 
@@ -198,7 +199,7 @@ async def _post(
     await set_state(tx, purchase.receipt_id, taking.state)
     if refund is not None:
         tx.say(refunds.points_refunded(refund, purchase, _return_receipt(event)), cause=event)
-    tx.say(_points_returned(event, purchase, taking, operation), cause=event)
+    tx.say(_points_returned(event, purchase, taking, operation, refund), cause=event)
     say_balances(tx, [account, *([refund.operation.account] if refund else [])])
 
 
@@ -256,6 +257,7 @@ def _points_returned(
     purchase: KnownPurchase,
     taking: TakingBack,
     operation: Operation,
+    refund: Refund | None,
 ) -> PointsReturned:
     by_category: dict[str, int] = defaultdict(int)
     for line in purchase.lines:
@@ -267,6 +269,8 @@ def _points_returned(
         written_off=taking.points + operation.points,
         cause="return" if isinstance(event, PurchaseReturned) else "cancellation",
         owed=operation.debt,
+        refunded=refund.operation.points if refund else 0,
+        refund_burned=refund.burned if refund else 0,
         return_id=_return_receipt(event),
         receipt_id=purchase.receipt_id,
         store_id=event.store_id,

@@ -12,23 +12,25 @@ from chassis.envelope import content_hash
 from chassis.ids import new_id
 from chassis.transaction import Transaction
 from contracts.fields import Channel, Language
-from contracts.messaging import Button
+from contracts.messaging import Button, SendMessage
 from contracts.records import Record
 from services.messaging import facts
 from services.messaging.contacts import lock_contacts
+from services.messaging.nights import morning_after
 from services.messaging.routes import TELEGRAM, Purpose, Reach, obstacle, status_of
 from services.messaging.texts import Parameters, render
 
 INSERT = """
 INSERT INTO messages (id, message_key, asked_hash, customer_id, template, purpose, language, text, buttons, channel,
-                      status, reason, traceparent, accepted_at, expires_at, settled_at)
+                      status, reason, traceparent, accepted_at, due_at, expires_at, settled_at)
 SELECT id, message_key, asked_hash, customer_id, template, purpose, language, text, buttons::jsonb, channel,
-       status, reason, traceparent, $15::timestamptz, expires_at,
-       CASE WHEN status <> 'accepted' THEN $15::timestamptz END
+       status, reason, traceparent, $16::timestamptz, due_at, expires_at,
+       CASE WHEN status NOT IN ('accepted', 'scheduled') THEN $16::timestamptz END
 FROM unnest($1::uuid[], $2::text[], $3::bigint[], $4::uuid[], $5::text[], $6::text[], $7::text[], $8::text[],
-            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[]) WITH ORDINALITY
+            $9::text[], $10::text[], $11::text[], $12::text[], $13::text[], $14::timestamptz[],
+            $15::timestamptz[]) WITH ORDINALITY
      AS asked (id, message_key, asked_hash, customer_id, template, purpose, language, text, buttons, channel,
-               status, reason, traceparent, expires_at, place)
+               status, reason, traceparent, due_at, expires_at, place)
 ORDER BY place
 ON CONFLICT (message_key) DO NOTHING
 RETURNING id, message_key, customer_id, template
@@ -49,6 +51,8 @@ class Asked:
     purpose: Purpose
     buttons: Sequence[Sequence[Button]]
     expires_at: datetime | None
+    by_day: bool = False
+    """Whether it waits for the morning, where the customer has night."""
 
     @property
     def asked_hash(self) -> int:
@@ -64,8 +68,10 @@ class Decision:
     language: Language | None
     text: str | None
     channel: Channel | None
-    status: Literal["accepted", "failed", "expired"]
+    status: Literal["accepted", "scheduled", "failed", "expired"]
     reason: str | None
+    due_at: datetime | None = None
+    """When one that is scheduled is to be sent."""
 
 
 class Message(NamedTuple):
@@ -80,10 +86,13 @@ def decide(asked: Asked, reach: Reach | None, now: datetime) -> Decision:
     """The customer's text and channel. Nobody's text is made who is not known here, or was erased."""
     if reach is None or reach.is_erased:
         return Decision(None, None, None, "failed", "no_channel" if reach is None else "erased")
-    text = render(asked.template, reach.language, asked.parameters)
+    text = render(asked.template, reach.language, asked.parameters, reach.time_zone)
     channel = TELEGRAM if reach.telegram_chat_id is not None else None
     hindrance = obstacle(reach, purpose=asked.purpose, expires_at=asked.expires_at, now=now)
     if hindrance is None:
+        due_at = morning_after(now, reach.time_zone) if asked.by_day else None
+        if due_at is not None and (asked.expires_at is None or due_at < asked.expires_at):
+            return Decision(reach.language, text, channel, "scheduled", None, due_at)
         return Decision(reach.language, text, channel, "accepted", None)
     return Decision(reach.language, text, channel, status_of(hindrance), hindrance)
 
@@ -91,7 +100,7 @@ def decide(asked: Asked, reach: Reach | None, now: datetime) -> Decision:
 async def accept(tx: Transaction, asked: Sequence[Asked]) -> None:
     """Accept each message once, in this order per customer; a key that comes again changes nothing.
 
-    A key that was used for another message is refused.
+    A command with a key that was used for another message is refused; news are named by what they tell of.
     """
     if not asked:
         return
@@ -102,7 +111,8 @@ async def accept(tx: Transaction, asked: Sequence[Asked]) -> None:
     for message_id, each, decision in messages:
         row = new.get(message_id)
         if row is None:
-            repeated.append(each)
+            if isinstance(each.by, SendMessage):
+                repeated.append(each)
         elif decision.reason is None:
             tx.say(facts.accepted(row, TELEGRAM, tx.now), cause=each.by)
         else:
@@ -128,6 +138,7 @@ def _columns(tx: Transaction, messages: Sequence[Message]) -> Sequence[Sequence[
             decision.status,
             decision.reason,
             tx.heard(asked.by).traceparent,
+            decision.due_at,
             asked.expires_at,
         )
         for message_id, asked, decision in messages

@@ -7,9 +7,10 @@ from zoneinfo import ZoneInfo
 
 import sqlalchemy as sa
 from fastapi import Path, Query
-from pydantic import AfterValidator, AwareDatetime, BaseModel, Field
+from pydantic import AfterValidator, BaseModel, Field
 
 from chassis.pagination import Keyset, Page, Paging
+from chassis.periods import MomentAsked, Period, PeriodAsked
 from chassis.problems import Problem
 from chassis.request_transaction import Tx, service_router
 from chassis.tracing import trace_id
@@ -19,7 +20,7 @@ from services.messaging.tables import messages
 
 router = service_router(tags=["messages"])
 
-Status = Literal["accepted", "sending", "sent", "failed", "unknown", "expired"]
+Status = Literal["accepted", "scheduled", "sending", "sent", "failed", "unknown", "expired"]
 MessageId = Annotated[UUID, Path(description="The message.")]
 DAYS_MAX = 400
 
@@ -43,6 +44,7 @@ class MessageOut(BaseModel):
     cost_currency: str | None
     attempts: int
     accepted_at: datetime
+    due_at: datetime | None = Field(description="When the night of its customer is over, for which it waits.")
     expires_at: datetime | None
     sending_at: datetime | None = Field(description="When it was last taken up for sending.")
     settled_at: datetime | None = Field(description="When it was sent, failed, expired or became unknown.")
@@ -68,8 +70,8 @@ def _time_zone(name: str) -> str:
     return name
 
 
-Since = Annotated[AwareDatetime | None, Query(description="Accepted at this moment or later.")]
-Until = Annotated[AwareDatetime | None, Query(description="Accepted before this moment.")]
+Since = Annotated[MomentAsked, Query(alias="from", description="Accepted at this moment or later.")]
+Until = Annotated[MomentAsked, Query(alias="to", description="Accepted before this moment.")]
 TimeZone = Annotated[
     str, AfterValidator(_time_zone), Query(max_length=64, description="Whose days.", examples=["Europe/Moscow"])
 ]
@@ -79,32 +81,31 @@ TimeZone = Annotated[
 async def list_messages(
     tx: Tx,
     paging: Paging,
+    period: Period,
     *,
     customer_id: UUID | None = None,
     status: Status | None = None,
     template: Annotated[str | None, Query(max_length=64)] = None,
-    since: Since = None,
-    until: Until = None,
 ) -> Page[MessageOut]:
-    """Messages, the newest first."""
-    select = sa.select(messages)
+    """Messages, the newest first. The period is that of their acceptance."""
+    select = sa.select(messages).where(*period.holds(messages.c.accepted_at))
     if customer_id is not None:
         select = select.where(messages.c.customer_id == customer_id)
     if status is not None:
         select = select.where(messages.c.status == status)
     if template is not None:
         select = select.where(messages.c.template == template)
-    rows, following = await Keyset([messages.c.id], descending=True).page(tx, _within(select, since, until), paging)
+    rows, following = await Keyset([messages.c.id], descending=True).page(tx, select, paging)
     return Page(items=[_message(row) for row in rows], next=following)
 
 
 @router.get("/messages/totals")
-async def list_totals(tx: Tx, since: AwareDatetime, until: AwareDatetime, time_zone: TimeZone = "UTC") -> list[Total]:
+async def list_totals(tx: Tx, since: Since, until: Until, time_zone: TimeZone = "UTC") -> list[Total]:
     """How many messages and what they cost, by day of acceptance, channel and status; at most 400 days."""
     if not since < until:
-        raise Problem(422, "bad_period", "The period ends before it begins.", field="until")
+        raise Problem(422, "bad_period", "The period ends before it begins.", field="to")
     if (until - since).days > DAYS_MAX:
-        raise Problem(422, "bad_period", "The period is longer than {days} days.", field="until", days=DAYS_MAX)
+        raise Problem(422, "bad_period", "The period is longer than {days} days.", field="to", days=DAYS_MAX)
     day = sa.cast(sa.func.timezone(time_zone, messages.c.accepted_at), sa.Date).label("day")
     grouped = (day, messages.c.channel, messages.c.status, messages.c.cost_currency)
     select = sa.select(
@@ -113,7 +114,8 @@ async def list_totals(tx: Tx, since: AwareDatetime, until: AwareDatetime, time_z
         sa.cast(sa.func.coalesce(sa.func.sum(messages.c.cost_micros), 0), sa.BigInteger).label("cost_micros"),
     )
     by = [sa.text(str(place + 1)) for place in range(len(grouped))]
-    rows = await tx.execute(_within(select, since, until).group_by(*by).order_by(*by))
+    select = select.where(*PeriodAsked(since, until).holds(messages.c.accepted_at))
+    rows = await tx.execute(select.group_by(*by).order_by(*by))
     return [Total.model_validate(row._mapping) for row in rows]
 
 
@@ -131,14 +133,6 @@ async def send_message_again(message_id: MessageId, tx: Tx) -> MessageOut:
     """Send a failed or unknown message again. One of unknown fate may then arrive twice."""
     await send_again(tx, message_id)
     return await get_message(message_id, tx)
-
-
-def _within(select: sa.Select[Any], since: datetime | None, until: datetime | None) -> sa.Select[Any]:
-    if since is not None:
-        select = select.where(messages.c.accepted_at >= since)
-    if until is not None:
-        select = select.where(messages.c.accepted_at < until)
-    return select
 
 
 def _message(row: sa.Row[Any]) -> MessageOut:

@@ -18,11 +18,21 @@ AHEAD: Final = timedelta(seconds=0.5)
 
 WAITING = "SELECT 1 FROM messages WHERE status = 'accepted' LIMIT 1"
 """Asked first, without a lock: an idle dispatcher writes nothing."""
+WAKE = """
+UPDATE messages SET status = 'accepted' WHERE id = ANY (ARRAY(
+    SELECT id FROM messages WHERE status = 'scheduled' AND due_at <= $1
+    ORDER BY due_at LIMIT 50 FOR NO KEY UPDATE SKIP LOCKED
+))
+RETURNING id
+"""
+"""Those whose morning has come, some at a time and only where nothing else is due: news of a purchase that is being
+made do not stand behind a hundred thousand notices of the night."""
 PACE = "SELECT free_at, paused_until FROM channels WHERE channel = $1 FOR UPDATE"
 """Held until the commit: dispatchers claim one after the other, and what they send together keeps one pace."""
 DUE = """
 SELECT m.id, m.message_key, m.customer_id, m.template, m.purpose, m.text, m.buttons, m.attempts, m.traceparent,
-       m.accepted_at, m.expires_at, c.language, c.telegram_chat_id, c.consents, c.unreachable, c.erased_at
+       coalesce(m.due_at, m.accepted_at) AS accepted_at, m.expires_at,
+       c.language, c.time_zone, c.telegram_chat_id, c.consents, c.unreachable, c.erased_at
 FROM messages m JOIN contacts c USING (customer_id)
 WHERE m.status = 'accepted' AND c.telegram_free_at <= $1
   AND NOT EXISTS (
@@ -81,13 +91,13 @@ class Claimed:
 
 
 async def claim(tx: Transaction, pace: Pace, *, most: int, lead: timedelta) -> tuple[list[Claimed], bool]:
-    """At most so many messages that are due, and whether any were looked at: then there may be more just now.
+    """At most so many messages that are due, and whether any were looked at or woken: then there may be more just now.
 
     What may not go any more (expired, consent withdrawn, chat gone) is settled here, in the same transaction, which is
     expected to take `lead`: slots begin after it.
     """
     if not await tx.sql(WAITING):
-        return [], False
+        return [], bool(await tx.sql(WAKE, tx.now))
     (channel,) = await tx.sql(PACE, TELEGRAM)
     ready_at = tx.now + lead
     first = max(channel.free_at, ready_at)
@@ -107,7 +117,8 @@ async def claim(tx: Transaction, pace: Pace, *, most: int, lead: timedelta) -> t
     if claimed:
         await tx.sql(TAKE, [each.id for each in claimed], tx.now, lease_until)
         await tx.sql(ADVANCE, TELEGRAM, first + len(claimed) * pace.interval)
-    return claimed, bool(rows)
+    woken = await tx.sql(WAKE, tx.now) if len(rows) < slots else []
+    return claimed, bool(rows or woken)
 
 
 async def another_slot(tx: Transaction, pace: Pace, *, lead: timedelta) -> datetime:

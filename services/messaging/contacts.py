@@ -54,12 +54,12 @@ RETURNING customer_id
 """
 FAIL_WAITING = """
 UPDATE messages SET status = 'failed', reason = 'erased', settled_at = $2, text = NULL, buttons = '[]'
-WHERE customer_id = $1 AND status = 'accepted'
+WHERE customer_id = $1 AND status IN ('accepted', 'scheduled')
 RETURNING id, message_key, customer_id, template, channel
 """
 FORGET_TEXTS = "UPDATE messages SET text = NULL, buttons = '[]' WHERE customer_id = $1 AND text IS NOT NULL"
 LOCK = """
-SELECT customer_id, language, telegram_chat_id, consents, unreachable, erased_at FROM contacts
+SELECT customer_id, language, time_zone, telegram_chat_id, consents, unreachable, erased_at FROM contacts
 WHERE customer_id = ANY ($1::uuid[])
 ORDER BY customer_id
 FOR NO KEY UPDATE

@@ -7,11 +7,27 @@ from chassis.envelope import Unprocessable
 from chassis.hears import Hears
 from chassis.transaction import Transaction
 from contracts.customers import Contact, ContactErased
-from contracts.loyalty import PointsAccrued, PointsReturned
+from contracts.limits import PointsCorrected
+from contracts.loyalty import (
+    OperationReversed,
+    PointsAccrued,
+    PointsActivated,
+    PointsAdjusted,
+    PointsExpiring,
+    PointsReturned,
+)
 from contracts.messaging import SendMessage
 from services.messaging.acceptance import Asked, accept
 from services.messaging.contacts import erase_contact, keep_contacts
-from services.messaging.news import purchase_news, return_news
+from services.messaging.news import (
+    activation_news,
+    adjustment_news,
+    correction_news,
+    expiry_news,
+    purchase_news,
+    return_news,
+    reversal_news,
+)
 from services.messaging.texts import parameters_of
 
 hears = Hears()
@@ -33,12 +49,37 @@ async def contact_erased(erased: ContactErased, tx: Transaction) -> None:
 
 @hears.many(PointsAccrued)
 async def points_accrued(events: Sequence[PointsAccrued], tx: Transaction) -> None:
-    await accept(tx, [purchase_news(tx, event) for event in events if event.withheld is None])
+    await accept(tx, [news for event in events if (news := purchase_news(tx, event)) is not None])
 
 
 @hears.many(PointsReturned)
 async def points_returned(events: Sequence[PointsReturned], tx: Transaction) -> None:
     await accept(tx, [return_news(tx, event) for event in events])
+
+
+@hears.many(PointsExpiring)
+async def points_expiring(events: Sequence[PointsExpiring], tx: Transaction) -> None:
+    await accept(tx, [expiry_news(tx, event) for event in events])
+
+
+@hears.many(PointsActivated)
+async def points_activated(events: Sequence[PointsActivated], tx: Transaction) -> None:
+    await accept(tx, [activation_news(tx, event) for event in events])
+
+
+@hears.many(PointsAdjusted)
+async def points_adjusted(events: Sequence[PointsAdjusted], tx: Transaction) -> None:
+    await accept(tx, [adjustment_news(tx, event) for event in events])
+
+
+@hears.many(OperationReversed)
+async def operations_reversed(events: Sequence[OperationReversed], tx: Transaction) -> None:
+    await accept(tx, [reversal_news(tx, event) for event in events])
+
+
+@hears.many(PointsCorrected)
+async def points_corrected(events: Sequence[PointsCorrected], tx: Transaction) -> None:
+    await accept(tx, [news for event in events if (news := correction_news(tx, event)) is not None])
 
 
 @hears.many(SendMessage)

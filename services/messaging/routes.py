@@ -19,6 +19,7 @@ class Reach:
     """How a customer can be reached: a row of `contacts`."""
 
     language: Language
+    time_zone: str
     telegram_chat_id: int | None
     consents: Collection[str]
     unreachable: Collection[str]
@@ -27,7 +28,14 @@ class Reach:
     @classmethod
     def of_row(cls, row: sa.Row[Any]) -> Self:
         """Of a row that has those columns."""
-        return cls(row.language, row.telegram_chat_id, row.consents, row.unreachable, row.erased_at is not None)
+        return cls(
+            row.language,
+            row.time_zone,
+            row.telegram_chat_id,
+            row.consents,
+            row.unreachable,
+            row.erased_at is not None,
+        )
 
 
 def obstacle(reach: Reach | None, *, purpose: Purpose, expires_at: datetime | None, now: datetime) -> Obstacle | None:

@@ -49,7 +49,7 @@ async def _find(tx: Transaction, select: sa.Select[Any], message_id: UUID) -> sa
 
 
 def _refuse_unfit(message: sa.Row[Any]) -> None:
-    if message.status in ("accepted", "sending"):
+    if message.status in ("accepted", "scheduled", "sending"):
         raise Problem(409, "message_not_settled", "The message waits to be sent already.")
     if message.status == "sent":
         raise Problem(409, "message_already_sent", "The message was sent; ask for a new one, with a new message_key.")

@@ -45,20 +45,27 @@ messages = sa.Table(
     sa.Column("attempts", sa.Integer, nullable=False, server_default="0"),
     sa.Column("traceparent", sa.Text),
     moment("accepted_at"),
+    moment("due_at", nullable=True),
     moment("expires_at", nullable=True),
     moment("sending_at", nullable=True),
     moment("lease_until", nullable=True),
     moment("settled_at", nullable=True),
     sa.CheckConstraint("purpose IN ('service', 'advertising')", name="purpose"),
-    sa.CheckConstraint("status IN ('accepted', 'sending', 'sent', 'failed', 'unknown', 'expired')", name="status"),
+    sa.CheckConstraint(
+        "status IN ('accepted', 'scheduled', 'sending', 'sent', 'failed', 'unknown', 'expired')", name="status"
+    ),
     sa.CheckConstraint("(status = 'sending') = (lease_until IS NOT NULL)", name="lease"),
-    sa.CheckConstraint("status <> 'accepted' OR (text IS NOT NULL AND channel IS NOT NULL)", name="sendable"),
+    sa.CheckConstraint(
+        "status NOT IN ('accepted', 'scheduled') OR (text IS NOT NULL AND channel IS NOT NULL)", name="sendable"
+    ),
+    sa.CheckConstraint("status <> 'scheduled' OR due_at IS NOT NULL", name="due"),
     comment="Every message to a customer, in order of `turn`; an erased customer's have no text.",
 )
 sa.Index("messages_customer_id_id_idx", messages.c.customer_id, messages.c.id)
 sa.Index("messages_status_id_idx", messages.c.status, messages.c.id)
 sa.Index("messages_accepted_at_idx", messages.c.accepted_at, postgresql_using="brin")
 sa.Index("messages_waiting_idx", messages.c.turn, postgresql_where=sa.text("status = 'accepted'"))
+sa.Index("messages_due_at_idx", messages.c.due_at, postgresql_where=sa.text("status = 'scheduled'"))
 sa.Index(
     "messages_open_idx",
     messages.c.customer_id,

@@ -2,5 +2,6 @@
 
 Owns the features of each customer (how often, how much, when, where, what of) and their RFM segment; see
 `docs/segmentation.md`. Hears `loyalty.events` (PointsAccrued, PointsReturned) and `customers.events`
-(CustomerErased). Says `segmentation.events` (RfmMoved).
+(CustomersMerged, CustomersUnmerged,
+CustomerErased). Says `segmentation.events` (RfmMoved).
 """

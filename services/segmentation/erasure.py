@@ -18,6 +18,7 @@ FORGET = [
     "DELETE FROM spending WHERE customer_id = ANY ($1)",
     "DELETE FROM store_spending WHERE customer_id = ANY ($1)",
     "DELETE FROM category_spending WHERE customer_id = ANY ($1)",
+    "DELETE FROM merges WHERE merged_id = ANY ($1) OR survivor_id = ANY ($1)",
     "DELETE FROM rfm WHERE customer_id = ANY ($1)",
     "DELETE FROM rfm_moves WHERE customer_id = ANY ($1)",
 ]

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 
 from chassis.hears import Hears
 from chassis.transaction import Transaction
-from contracts.customers import CustomerErased
+from contracts.customers import CustomerErased, CustomersMerged, CustomersUnmerged
 from contracts.loyalty import PointsAccrued, PointsReturned
 from services.segmentation.erasure import forget_customers
+from services.segmentation.merges import merge, of_their_records
 from services.segmentation.purchases import count_purchases
 from services.segmentation.returns import take_back_returns
 
@@ -20,7 +21,17 @@ async def points_accrued(events: Sequence[PointsAccrued], tx: Transaction) -> No
 
 @hears.many(PointsReturned)
 async def points_returned(events: Sequence[PointsReturned], tx: Transaction) -> None:
-    await take_back_returns(tx, events)
+    await take_back_returns(tx, await of_their_records(tx, events))
+
+
+@hears(CustomersMerged)
+async def customers_merged(event: CustomersMerged, tx: Transaction) -> None:
+    await merge(tx, event)
+
+
+@hears(CustomersUnmerged)
+async def customers_unmerged(event: CustomersUnmerged, tx: Transaction) -> None:
+    await merge(tx, event)
 
 
 @hears.many(CustomerErased)

@@ -20,6 +20,21 @@ CSV_PAGE = 2000
 BY_CUSTOMER = Keyset([rfm.c.customer_id])
 
 
+PERSON = (
+    sa.text("""
+    SELECT sum(purchases)::bigint AS purchases, min(first_purchase_at) AS first_purchase_at,
+           max(last_purchase_at) AS last_purchase_at
+    FROM (SELECT rfm.customer_id
+          UNION ALL
+          SELECT merged_id FROM merges WHERE survivor_id = rfm.customer_id AND stands) AS records
+         JOIN features USING (customer_id)
+    """)
+    .columns(features.c.purchases, features.c.first_purchase_at, features.c.last_purchase_at)
+    .lateral("person")
+)
+"""All records of a customer of `rfm` together."""
+
+
 class Member(BaseModel):
     """A customer of the segment, with the scores of the last recomputation and lifetime counts."""
 
@@ -59,10 +74,10 @@ async def members_as_csv(database: Database, segment: RfmSegment) -> AsyncIterat
 
 def _select(segment: RfmSegment) -> sa.Select[Any]:
     since = sa.case((rfm.c.said_segment == rfm.c.segment, rfm.c.moved_at)).label("since")
-    known = {**dict(features.c.items()), **dict(rfm.c.items()), "since": since}
+    known = {**dict(PERSON.c.items()), **dict(rfm.c.items()), "since": since}
     return (
         sa.select(*(known[name] for name in Member.model_fields))
-        .select_from(rfm.join(features, features.c.customer_id == rfm.c.customer_id))
+        .select_from(rfm.join(PERSON, sa.true()))
         .where(rfm.c.segment == segment)
     )
 

@@ -1,5 +1,6 @@
 """Everything known of one customer, for people to read."""
 
+from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
@@ -11,10 +12,22 @@ from chassis.field_faults import N_
 from chassis.problems import Problem
 from chassis.transaction import Transaction
 from contracts.segmentation import RfmSegment
+from services.segmentation.merges import records_of
 from services.segmentation.moves import Move, last_moves
 from services.segmentation.tables import category_spending, features, purchases, rfm, spending, store_spending
 from services.segmentation.window import window_days
 
+
+def _sum(column: sa.Column[int]) -> sa.Label[int]:
+    return sa.cast(sa.func.sum(column), sa.BigInteger).label(column.name)
+
+
+SUMS = (
+    *(_sum(features.c[name]) for name in ("purchases", "returns", "cancellations")),
+    sa.func.min(features.c.first_purchase_at).label("first_purchase_at"),
+    *(sa.func.max(features.c[name]).label(name) for name in ("last_purchase_at", "changed_at")),
+)
+"""The features of a person, of whom there may be several records."""
 LIST_MAX = 100
 """Rows of each list within a profile: the largest totals, the newest moves."""
 
@@ -92,12 +105,16 @@ def average_receipt(total_minor: int, purchases: int) -> int | None:
 
 
 async def profile_of(tx: Transaction, customer_id: UUID) -> Profile:
-    """Raises `Problem` 404 where nothing was ever bought, and where the customer was erased."""
+    """Of all records of the person.
+
+    Raises `Problem` 404 where nothing was ever bought, and where the customer was erased.
+    """
+    records = await records_of(tx, customer_id)
     found = await tx.execute(
-        sa.select(features).where(features.c.customer_id == customer_id, features.c.erased_at.is_(None))
+        sa.select(*SUMS).where(features.c.customer_id.in_(records), features.c.erased_at.is_(None))
     )
-    row = found.mappings().one_or_none()
-    if row is None:
+    row = found.mappings().one()
+    if row["changed_at"] is None:
         raise Problem(
             404,
             "customer_not_found",
@@ -105,18 +122,22 @@ async def profile_of(tx: Transaction, customer_id: UUID) -> Profile:
             field="customer_id",
         )
     return Profile(
-        **{name: row[name] for name in Profile.model_fields if name in features.c},
-        spending=await _spending(tx, customer_id),
-        categories=[CategorySpending(**each) for each in await _largest(tx, category_spending, customer_id)],
-        stores=[StoreSpending(**each) for each in await _largest(tx, store_spending, customer_id)],
-        window=await _standing(tx, customer_id),
+        customer_id=customer_id,
+        **row,
+        spending=await _spending(tx, records),
+        categories=[CategorySpending(**each) for each in await _largest(tx, category_spending, records)],
+        stores=[StoreSpending(**each) for each in await _largest(tx, store_spending, records)],
+        window=await _standing(tx, records),
         rfm=await _rfm(tx, customer_id),
         moves=await last_moves(tx, customer_id, LIST_MAX),
     )
 
 
-async def _spending(tx: Transaction, customer_id: UUID) -> list[CurrencySpending]:
-    select = sa.select(spending).where(spending.c.customer_id == customer_id).order_by(spending.c.currency)
+async def _spending(tx: Transaction, records: Sequence[UUID]) -> list[CurrencySpending]:
+    select = sa.select(
+        spending.c.currency, *(_sum(spending.c[name]) for name in ("purchases", "paid_minor", "returned_minor"))
+    ).where(spending.c.customer_id.in_(records))
+    select = select.group_by(spending.c.currency).order_by(spending.c.currency)
     return [
         CurrencySpending(
             currency=row.currency,
@@ -130,14 +151,15 @@ async def _spending(tx: Transaction, customer_id: UUID) -> list[CurrencySpending
     ]
 
 
-async def _largest(tx: Transaction, table: sa.Table, customer_id: UUID) -> list[dict[str, Any]]:
+async def _largest(tx: Transaction, table: sa.Table, records: Sequence[UUID]) -> list[dict[str, Any]]:
     named = [column for column in table.primary_key.columns if column.name != "customer_id"]
-    select = sa.select(*(column for column in table.c if column.name != "customer_id"))
-    select = select.where(table.c.customer_id == customer_id).order_by(table.c.total_minor.desc(), *named)
+    select = sa.select(*named, *(_sum(column) for column in table.c if not column.primary_key))
+    select = select.where(table.c.customer_id.in_(records)).group_by(*named)
+    select = select.order_by(sa.desc("total_minor"), *named)
     return [dict(row) for row in (await tx.execute(select.limit(LIST_MAX))).mappings()]
 
 
-async def _standing(tx: Transaction, customer_id: UUID) -> WindowStanding:
+async def _standing(tx: Transaction, records: Sequence[UUID]) -> WindowStanding:
     days = await window_days(tx)
     within = sa.select(
         purchases.c.currency,
@@ -145,7 +167,7 @@ async def _standing(tx: Transaction, customer_id: UUID) -> WindowStanding:
         sa.func.max(purchases.c.completed_at).label("last_purchase_at"),
         sa.cast(sa.func.sum(purchases.c.total_minor - purchases.c.returned_minor), sa.BigInteger).label("spent"),
     ).where(
-        purchases.c.customer_id == customer_id,
+        purchases.c.customer_id.in_(records),
         purchases.c.counts,
         purchases.c.completed_at > tx.now - timedelta(days=days),
         purchases.c.completed_at <= tx.now,

@@ -5,6 +5,7 @@ from datetime import timedelta
 import structlog
 
 from chassis.transaction import Transaction
+from services.segmentation.merges import SURVIVORS
 from services.segmentation.moves import MOST_MOVES, say_moves
 from services.segmentation.rfm import SEGMENTS
 from services.segmentation.window import window_days
@@ -15,13 +16,15 @@ PLAN = "SELECT set_config('work_mem', '64MB', true), set_config('enable_nestloop
 """Statistics from when there was one customer make a nested loop of two results of 100,000 rows look cheap, and that
 does not end: only joins that stay linear may be planned."""
 
-SCORE = """
-WITH spent AS (
-    SELECT customer_id, currency, max(completed_at) AS last_purchase_at, count(*) AS purchases,
-           sum(total_minor - returned_minor)::bigint AS total_minor
-    FROM purchases
+SCORE = f"""
+WITH survivors AS (
+    {SURVIVORS}
+), spent AS (
+    SELECT coalesce(survivor_id, customer_id) AS customer_id, currency, max(completed_at) AS last_purchase_at,
+           count(*) AS purchases, sum(total_minor - returned_minor)::bigint AS total_minor
+    FROM purchases LEFT JOIN survivors ON merged_id = customer_id
     WHERE counts AND completed_at > $1 AND completed_at <= $2
-    GROUP BY customer_id, currency
+    GROUP BY 1, currency
 ), by_currency AS (
     SELECT customer_id, last_purchase_at, purchases,
            1 + 5 * (rank() OVER (PARTITION BY currency ORDER BY total_minor) - 1)
@@ -50,7 +53,7 @@ WITH spent AS (
 ), cells AS (
     INSERT INTO rfm_cells (recency, frequency, segment, customers, purchases, spent, window_days, scored_at)
     SELECT recency, frequency, ($3::text[])[5 * (recency - 1) + frequency], coalesce(customers, 0),
-           coalesce(purchases, 0), coalesce(spent, '{}'), $4::int, $2
+           coalesce(purchases, 0), coalesce(spent, '{{}}'), $4::int, $2
     FROM generate_series(1, 5) AS r (recency) CROSS JOIN generate_series(1, 5) AS f (frequency)
          LEFT JOIN counted USING (recency, frequency) LEFT JOIN paid USING (recency, frequency)
     ON CONFLICT (recency, frequency) DO UPDATE SET
@@ -74,9 +77,10 @@ WITH spent AS (
     RETURNING 1
 )
 SELECT (SELECT count(*) FROM stored) AS changed, (SELECT count(*) FROM segmented) AS customers
-"""
-"""Scores count whole customers with a smaller value (rank - 1), so that integers alone decide and equal values score
-equally. Only rows that change are written. An erasure is waited for (`erasure.py`), a purchase never is."""
+"""  # noqa: S608 (a constant)
+"""Merged records are scored as their survivor. Scores count whole customers with a smaller value (rank - 1), so that
+integers alone decide and equal values score equally. Only rows that change are written. An erasure is waited for
+(`erasure.py`), a purchase never is."""
 
 
 async def recompute_rfm(tx: Transaction) -> bool:

@@ -77,6 +77,17 @@ returns = sa.Table(
     comment="Each return and cancellation once. One that came before its purchase is taken off when that comes.",
 )
 
+merges = sa.Table(
+    "merges",
+    metadata,
+    sa.Column("merged_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("survivor_id", UUID(as_uuid=True), primary_key=True),
+    moment("changed_at"),
+    sa.Column("stands", sa.Boolean, nullable=False),
+    comment="Which records are one person: facts stay with each, and are read together while the merge stands.",
+)
+sa.Index("merges_survivor_id_idx", merges.c.survivor_id)
+
 spending = sa.Table(
     "spending",
     metadata,

@@ -7,11 +7,14 @@ import pytest
 
 from contracts.customers import (
     Card,
+    ConsentWithdrawn,
     Contact,
     ContactErased,
+    CustomerBlocked,
     CustomerChanged,
     CustomersMerged,
     CustomersUnmerged,
+    CustomerUnblocked,
 )
 from services.customers.cards import CARDS_MAX
 from tests.services.customers.world import (
@@ -181,27 +184,93 @@ async def test_whatever_is_looked_for_of_the_merged_record_finds_the_survivor(cu
     assert await customers.found() == [other["id"], anna["id"]]
 
 
-async def test_whatever_is_wanted_of_a_merged_record_is_refused_naming_the_survivor(customers: Customers) -> None:
+async def test_a_consent_by_the_id_of_a_merged_record_and_its_erasure_are_refused_naming_the_survivor(
+    customers: Customers,
+) -> None:
     anna, other = await two_records(customers)
     await merge(customers, anna, other)
     said = await customers.everything_said()
     here = f"/customers/{other['id']}"
 
-    answers = [
-        await customers.http.patch(here, json={"first_name": "Анна"}),
-        await customers.http.delete(here),
-        await customers.post(f"{here}/block", {"reason": "abuse"}),
-        await customers.post(f"{here}/unblock"),
-        await customers.post(f"{here}/cards", {"issue_card": True}),
-        await customers.post(f"{here}/cards/7000002/block"),
-        await customers.http.put(f"{here}/consents/sms"),
-        await customers.http.delete(f"{here}/consents/sms"),
-    ]
+    answers = [await customers.http.delete(here), await customers.http.put(f"{here}/consents/sms")]
 
     assert [refusal(answer) for answer in answers] == [(409, "customer_merged")] * len(answers)
     assert all(anna["id"] in answer.json()["detail"] for answer in answers)
     assert await customers.everything_said() == said
     assert (await customers.http.get(f"{here}/consents")).status_code == 200
+
+
+async def test_what_else_is_done_by_the_id_of_a_merged_record_is_done_to_the_survivor(customers: Customers) -> None:
+    anna, other = await two_records(customers)
+    await merge(customers, anna, other)
+    before = await customers.get(other)
+    here = f"/customers/{other['id']}"
+
+    changed = await customers.http.patch(here, json={"phone": "+79160000003"})
+    given = await customers.post(f"{here}/cards", {"card_number": "7000003"})
+    lost = await customers.post(f"{here}/cards/7000002/replace", {"card_number": "7000004"})
+    found = await customers.post(f"{here}/cards/7000001/block")
+    blocked = await customers.post(f"{here}/block", {"reason": "abuse"})
+
+    assert [answer.status_code for answer in (changed, given, lost, found, blocked)] == [200, 201, 201, 200, 200]
+    assert [answer.json()["id"] for answer in (changed, blocked)] == [anna["id"]] * 2
+    survivor = await customers.get(anna)
+    assert (survivor["phone"], survivor["blocked"]["reason"]) == ("+79160000003", "abuse")
+    assert {each["number"]: each["state"] for each in survivor["cards"]} == {
+        "7000001": "blocked",
+        "7000002": "blocked",
+        "7000003": "active",
+        "7000004": "active",
+    }
+    assert (await customers.contact(anna)).phone == "+79160000003"
+    (said,) = await customers.said(CustomerBlocked)
+    assert said.customer_id == uuid_of(anna)
+    assert await customers.get(other) == before
+
+    assert (await customers.post(f"{here}/unblock")).json()["blocked"] is None
+    assert [each.customer_id for each in await customers.said(CustomerUnblocked)] == [uuid_of(anna)]
+
+
+@pytest.mark.parametrize("named", [0, 1])
+async def test_a_consent_is_withdrawn_for_the_whole_person_whichever_record_is_named(
+    customers: Customers, named: int
+) -> None:
+    anna = await customers.register(SHOP, consents=["sms", "email"])
+    other = await customers.register(WEB, consents=["sms"])
+    third = await customers.register("+79160000003", consents=["sms"])
+    await merge(customers, anna, other)
+    await merge(customers, anna, third)
+
+    answer = await customers.http.delete(
+        f"/customers/{(anna, other)[named]['id']}/consents/sms", headers={"Kopilka-Actor": "operator:olga"}
+    )
+
+    assert answer.status_code == 204
+    assert [consent.channel for consent in (await customers.contact(anna)).consents] == ["email"]
+    withdrawn = await customers.said(ConsentWithdrawn)
+    assert {each.customer_id for each in withdrawn} == {uuid_of(each) for each in (anna, other, third)}
+    await undo(customers, anna, other)
+    await undo(customers, anna, third)
+    for each in (other, third):
+        assert (await customers.contact(each)).consents == []
+        proof = (await customers.http.get(f"/customers/{each['id']}/consents")).json()["items"]
+        assert [(line["given"], line["who"]) for line in proof] == [(False, "operator:olga"), (True, "till")]
+
+
+async def test_a_consent_that_is_withdrawn_while_the_record_is_merged_is_the_survivors(
+    open_customers: OpenCustomers,
+) -> None:
+    console, till = open_customers(), open_customers()
+    anna = await console.register(SHOP, consents=["sms"])
+    other = await console.register(WEB)
+
+    async with asyncio.TaskGroup() as group, console.holding_back(row_of(other), 2):
+        merging = group.create_task(merge(console, anna, other))
+        await until_one_waits(till)
+        withdrawing = group.create_task(till.http.delete(f"/customers/{other['id']}/consents/sms"))
+
+    assert (merging.result().status_code, withdrawing.result().status_code) == (201, 204)
+    assert (await till.contact(anna)).consents == []
 
 
 async def test_merging_or_undoing_again_changes_nothing_and_says_nothing(customers: Customers) -> None:

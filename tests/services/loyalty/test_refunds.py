@@ -52,6 +52,8 @@ async def test_points_paid_go_back_to_their_lots_with_their_dates(loyalty: Loyal
     assert await lots(loyalty) == [(50, 10), (50, 20)]
     (refunded,) = await loyalty.said(PointsRefunded)
     assert (refunded.points, refunded.burned, refunded.balance_after) == (60, 0, 147)
+    (returned,) = await loyalty.said(PointsReturned)
+    assert (returned.points, returned.refunded, returned.available_after) == (47, 60, 100)
     assert (await shown(api, customer_id))["balance"] == 100
     (back,) = (await api.get(f"/purchases/{bought.receipt_id}")).json()["returns"]
     assert (back["points"], back["refunded"], back["refund_burned"]) == (47, 60, 0)
@@ -90,6 +92,8 @@ async def test_points_whose_time_ended_meanwhile_are_revived_or_stay_burned_as_t
 
     (refunded,) = await loyalty.said(PointsRefunded)
     assert (refunded.points, refunded.burned) == told
+    (returned,) = await loyalty.said(PointsReturned)
+    assert (returned.refunded, returned.refund_burned) == told
     assert (await shown(api, customer_id))["balance"] == balance
     assert await lots(loyalty) == ([(50, 20), (50, 30)] if days else [(50, 20)])
     await loyalty.expire()

@@ -75,6 +75,7 @@ async def test_a_message_is_shown_whole(http: httpx.AsyncClient, messaging: Mess
         "cost_micros": 0,
         "cost_currency": "RUB",
         "attempts": 1,
+        "due_at": None,
         "expires_at": None,
         "trace_id": TRACE.split("-")[1],
     }
@@ -106,8 +107,8 @@ async def test_messages_are_found_by_status_template_and_date(http: httpx.AsyncC
     assert await found(status="failed") == 1
     assert await found(template="nps_question") == 1
     assert await found(template="points_accrued", status="accepted") == 2
-    assert await found(since=tomorrow.isoformat()) == 1
-    assert await found(until=tomorrow.isoformat(), customer_id=anna.customer_id) == 2
+    assert await found(**{"from": tomorrow.isoformat()}) == 1
+    assert await found(to=tomorrow.isoformat(), customer_id=anna.customer_id) == 2
 
 
 async def test_totals_are_counted_by_the_days_of_a_time_zone(http: httpx.AsyncClient, messaging: Messaging) -> None:
@@ -120,7 +121,7 @@ async def test_totals_are_counted_by_the_days_of_a_time_zone(http: httpx.AsyncCl
             "UPDATE messages SET status = 'sent', cost_micros = 1500000, cost_currency = 'RUB' WHERE customer_id = $1",
             anna.customer_id,
         )
-    period = {"since": (midnight - timedelta(days=1)).isoformat(), "until": (midnight + timedelta(days=2)).isoformat()}
+    period = {"from": (midnight - timedelta(days=1)).isoformat(), "to": (midnight + timedelta(days=2)).isoformat()}
 
     in_utc = await get(http, "/messages/totals", **period)
     in_moscow = await get(http, "/messages/totals", time_zone="Europe/Moscow", **period)
@@ -135,11 +136,11 @@ async def test_totals_are_counted_by_the_days_of_a_time_zone(http: httpx.AsyncCl
 @pytest.mark.parametrize(
     ("parameters", "field"),
     [
-        ({"since": "2025-11-02T00:00:00Z", "until": "2025-11-01T00:00:00Z"}, "until"),
-        ({"since": "2023-11-02T00:00:00Z", "until": "2025-11-01T00:00:00Z"}, "until"),
-        ({"since": "2025-11-02T00:00:00", "until": "2025-11-03T00:00:00Z"}, "since"),
-        ({"since": "2025-11-01T00:00:00Z", "until": "2025-11-02T00:00:00Z", "time_zone": "Mars"}, "time_zone"),
-        ({"until": "2025-11-02T00:00:00Z"}, "since"),
+        ({"from": "2025-11-02T00:00:00Z", "to": "2025-11-01T00:00:00Z"}, "to"),
+        ({"from": "2023-11-02T00:00:00Z", "to": "2025-11-01T00:00:00Z"}, "to"),
+        ({"from": "2025-11-02T00:00:00", "to": "2025-11-03T00:00:00Z"}, "from"),
+        ({"from": "2025-11-01T00:00:00Z", "to": "2025-11-02T00:00:00Z", "time_zone": "Mars"}, "time_zone"),
+        ({"to": "2025-11-02T00:00:00Z"}, "from"),
     ],
 )
 async def test_a_bad_period_is_refused_with_the_field(
@@ -149,6 +150,18 @@ async def test_a_bad_period_is_refused_with_the_field(
 
     assert answer.status_code == 422
     assert [fault["field"] for fault in answer.json()["errors"]] == [field]
+
+
+@pytest.mark.parametrize("path", ["/messages", "/messages/totals"])
+@pytest.mark.parametrize("moment", ["9999-12-31T23:59:59-14:00", "0001-01-01T00:00:00+14:00"])
+async def test_a_moment_beyond_all_calendars_is_refused_with_its_field(
+    http: httpx.AsyncClient, path: str, moment: str
+) -> None:
+    for field, other in (("from", "to"), ("to", "from")):
+        answer = await http.get(path, params={field: moment, other: "2025-11-02T00:00:00Z"})
+
+        assert answer.status_code == 422
+        assert [fault["field"] for fault in answer.json()["errors"]] == [field]
 
 
 async def test_an_unknown_message_is_sent_again_when_an_operator_says_so(

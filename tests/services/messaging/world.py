@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
+from zoneinfo import ZoneInfo
 
 from chassis.database import Database
 from chassis.dead_letters import Cap
@@ -14,7 +15,7 @@ from chassis.delivery import Delivery
 from chassis.ids import new_id
 from chassis.settings import Settings
 from contracts.customers import Consent, Contact, ContactErased
-from contracts.loyalty import PointsAccrued, PointsReturned
+from contracts.loyalty import PointsAccrued, PointsActivated, PointsAdjusted, PointsExpiring, PointsReturned
 from contracts.messaging import SendMessage
 from contracts.records import Record
 from services.messaging.dispatcher import Dispatcher
@@ -27,6 +28,7 @@ from tests.services.messaging.bot_api import BotApi
 
 TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TOKEN = "8110:sandbox"
+MOSCOW = ZoneInfo("Europe/Moscow")
 FAST = {
     "telegram_token": TOKEN,
     "telegram_messages_per_s": 2000.0,
@@ -52,6 +54,12 @@ class Messaging:
         """One batch; each record is an event of its own, even where the same was heard before."""
         at = time or datetime.now(UTC) + self.ahead
         await self.delivery.deliver([came(record, at, traceparent=TRACE) for record in records])
+
+    def be_in_moscow_at(self, hour: int) -> datetime:
+        """The clock stands before that hour of tomorrow, and goes on from there."""
+        tomorrow = (datetime.now(MOSCOW) + timedelta(days=1)).replace(hour=hour, minute=0, second=0, microsecond=0)
+        self.ahead = tomorrow - datetime.now(UTC)
+        return tomorrow
 
     async def customer(self, *, language: str = "ru", advertising: bool = False, chat: bool = True) -> Contact:
         """A customer who is known from now on."""
@@ -189,6 +197,28 @@ def returned(known: Contact, points: int = 12, *, cause: str = "return") -> Poin
             "total_minor": 24000,
         }
     )
+
+
+def expiring(known: Contact, points: int = 30, *, at: datetime) -> PointsExpiring:
+    return PointsExpiring(**of_account(known), points=points, expires_at=at, available=204)
+
+
+def activated(known: Contact, points: int = 57) -> PointsActivated:
+    return PointsActivated(**of_account(known), points=points, activated_at=datetime.now(UTC), available_after=204)
+
+
+def adjusted(known: Contact, points: int, **other: Any) -> PointsAdjusted:
+    """By hand, unless said otherwise."""
+    by_hand = {"reason": "complaint", "actor": "operator:anna", "adjusted_at": datetime.now(UTC)}
+    return PointsAdjusted.model_validate({**of_operation(known), "points": points, **by_hand, **other})
+
+
+def of_account(known: Contact) -> dict[str, Any]:
+    return {"customer_id": known.customer_id, "account_id": new_id(), "points_currency": "points"}
+
+
+def of_operation(known: Contact) -> dict[str, Any]:
+    return {**of_account(known), "operation_id": new_id(), "balance_after": 304, "available_after": 204}
 
 
 def asked(known: Contact, **other: Any) -> SendMessage:
