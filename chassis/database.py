@@ -12,7 +12,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 from chassis.settings import Settings
 from chassis.transaction import Transaction
 
-BATCH_CONNECTIONS = 2
+BATCH_CONNECTIONS = 4
 BATCH_PLANS = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",
@@ -92,6 +92,13 @@ class Database:
             await connection.execution_options(isolation_level="REPEATABLE READ", postgresql_readonly=True)
             async with connection.begin():
                 yield Transaction(connection, service=self.service, now=self.clock())
+
+    @contextlib.asynccontextmanager
+    async def looking(self) -> AsyncIterator[Transaction]:
+        """For one look: each query is a transaction of its own, in one round trip instead of three."""
+        async with self.engine.connect() as connection:
+            await connection.execution_options(isolation_level="AUTOCOMMIT")
+            yield Transaction(connection, service=self.service, now=self.clock())
 
     async def is_reachable(self) -> bool:
         """Whether a query is answered."""

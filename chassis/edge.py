@@ -129,7 +129,7 @@ class Gate:
                 self._admit_to_service(headers)
                 return
             database: Database = scope["app"].state.database
-            async with database.reading() as tx:
+            async with database.looking() as tx:
                 scope.setdefault("state", {})["caller"] = await self.own_keys[prefix](tx, _bearer(headers))
         except Problem as problem:
             if problem.status == UNAUTHORIZED:

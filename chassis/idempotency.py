@@ -25,11 +25,14 @@ NEEDED: Final = frozenset({"POST"})
 ALLOWED: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 KEY: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
-LOCK = "SELECT pg_try_advisory_xact_lock($1)"
-ANSWER = "SELECT request_hash, status, content_type, body FROM idempotency_keys WHERE key = $1 AND route = $2"
+LOCK_AND_LOOK = """
+SELECT locked.is_mine, kept.request_hash, kept.status, kept.content_type, kept.body
+FROM (SELECT pg_try_advisory_xact_lock($1) AS is_mine) AS locked
+     LEFT JOIN idempotency_keys AS kept ON kept.key = $2 AND kept.route = $3
+"""
 KEEP = """
 INSERT INTO idempotency_keys (key, route, request_hash, status, content_type, body, answered_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7)
+VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING key
 """
 FORGET = """
 DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
@@ -76,15 +79,15 @@ async def answer_once(tx: Transaction, request: Request, key: str, act: Callable
     """
     route = f"{request.method} {request.scope['raw_path'].decode('ascii')}"
     request_hash = await _hash_of(request)
-    await _lock(tx, key, route)
-    kept = await tx.sql(ANSWER, key, route)
-    if kept:
-        return _first_answer(kept[0], request_hash)
+    kept = await _lock_and_look(tx, key, route)
+    if kept is not None:
+        return _first_answer(kept, request_hash)
     response = await act()
     content_type, body = response.headers.get("content-type", ""), response.body
     if response.headers.get("cache-control") == NO_STORE:
         content_type, body = NO_STORE, b""
-    await tx.sql(KEEP, key, route, request_hash, response.status_code, content_type, body, tx.now)
+    if not await tx.sql(KEEP, key, route, request_hash, response.status_code, content_type, body, tx.now):
+        raise _in_progress()
     return response
 
 
@@ -94,21 +97,27 @@ async def forget(tx: Transaction, *, before: datetime, most: int = 1000) -> bool
     return result.rowcount == most
 
 
-async def _lock(tx: Transaction, key: str, route: str) -> None:
-    """Be the only one at work with this key. The lock goes with the transaction: a crash leaves nothing behind.
+async def _lock_and_look(tx: Transaction, key: str, route: str) -> sa.Row[Any] | None:
+    """Be the only one at work with this key; gives the answer that is kept already.
 
-    It is a statement of its own: the next one's snapshot is younger and sees what the last holder committed.
+    The lock goes with the transaction: a crash leaves nothing behind. One that is got just when its last holder
+    committed may not see that one's answer; then keeping another one fails, and with it all that was done.
     """
-    ((is_mine,),) = await tx.sql(LOCK, content_hash(f"idempotency {route} {key}".encode()))
-    if not is_mine:
-        raise Problem(
-            409,
-            "request_in_progress",
-            "A request with this Idempotency-Key is at work; send it again after {seconds} s for its answer.",
-            field=HEADER,
-            headers={"Retry-After": str(RETRY_AFTER_S)},
-            seconds=RETRY_AFTER_S,
-        )
+    (found,) = await tx.sql(LOCK_AND_LOOK, content_hash(f"idempotency {route} {key}".encode()), key, route)
+    if not found.is_mine:
+        raise _in_progress()
+    return None if found.request_hash is None else found
+
+
+def _in_progress() -> Problem:
+    return Problem(
+        409,
+        "request_in_progress",
+        "A request with this Idempotency-Key is at work; send it again after {seconds} s for its answer.",
+        field=HEADER,
+        headers={"Retry-After": str(RETRY_AFTER_S)},
+        seconds=RETRY_AFTER_S,
+    )
 
 
 def _first_answer(kept: sa.Row[Any], request_hash: bytes) -> Response:

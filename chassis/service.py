@@ -64,14 +64,18 @@ class Service:
         jobs: Sequence[Job] = (),
         companions: Sequence[Companion] = (),
         own_keys: Mapping[str, WhoseKey] | None = None,
+        lanes: int = 1,
         clock: Clock = utc_now,
     ) -> None:
+        """`lanes`: how many batches a process has in hand at once, each of other partitions; one waits for PostgreSQL
+        while another one is worked on."""
         self.name = name
         self.hears = hears
         self.api = api
         self.jobs = jobs
         self.companions = companions
         self.own_keys = own_keys
+        self.lanes = lanes
         self.clock = clock
 
     def run(self) -> None:
@@ -151,7 +155,7 @@ class _Process:
             self.for_batches,
             cap=Cap(settings.dead_letters_cap, timedelta(seconds=settings.dead_letters_window_s)),
         )
-        self.worker = Worker(service.name, service.hears, delivery, settings)
+        self.workers = [Worker(service.name, service.hears, delivery, settings) for _ in range(service.lanes)]
         self.relay = Relay(service.name, database, settings)
         self.announcer = Announcer(database)
         for each in (database, self.for_batches):
@@ -190,7 +194,8 @@ class _Process:
 
     def _works(self, parts: Sequence[Part]) -> Iterator[Coroutine[None, None, None]]:
         if Part.WORKER in parts:
-            yield self.worker.run(self.stop)
+            for worker in self.workers:
+                yield worker.run(self.stop)
         if Part.API in parts:
             yield self._serve_http(parts)
         if Part.JOBS in parts:
@@ -226,8 +231,9 @@ class _Process:
         reasons = []
         if not await self.database.is_reachable():
             reasons.append("database: does not answer")
-        if Part.WORKER in parts and (stalled := self.worker.progress.stalled()) is not None:
-            reasons.append(f"worker: {stalled}")
+        if Part.WORKER in parts:
+            stalled = (worker.progress.stalled() for worker in self.workers)
+            reasons += sorted({f"worker: {why}" for why in stalled if why is not None})
         return reasons
 
     def _words_were_committed(self) -> None:

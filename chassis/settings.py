@@ -49,7 +49,7 @@ class Settings(BaseSettings):
     )
     relay_poll_s: float = Field(0.5, gt=0, description="How often an idle relay looks by itself.")
     relay_batch_records: int = Field(
-        2000, ge=1, le=50_000, description="Most records a relay sends in one transaction."
+        10_000, ge=1, le=50_000, description="Most records a relay sends in one transaction."
     )
     dead_letters_cap: int = Field(
         100,

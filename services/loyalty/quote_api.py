@@ -14,7 +14,7 @@ from services.loyalty import reserving
 from services.loyalty.documents import HoldOut
 from services.loyalty.guessing import GuardedRoute
 from services.loyalty.quotes import Basket, Payable, Quote
-from services.loyalty.terms import MAIN, Terms, terms_now
+from services.loyalty.terms import MAIN, Terms
 from services.loyalty.till_api import PREFIX, Till
 
 router = service_router(prefix=PREFIX, tags=["till"])
@@ -110,8 +110,7 @@ class PlacedHoldOut(HoldOut):
 async def quote_purchase(receipt_id: ReceiptPath, form: QuoteForm, till: Till, tx: Tx) -> QuoteOut:
     """What the receipt would earn, and how much of it can be paid with points, line by line. It binds nobody."""
     basket = Basket(receipt_id, form.card_number, till.store_id, till.terminal_id, form.currency, form.lines)
-    quote = await reserving.quote(tx, basket, form.identifier)
-    return _quote(basket, quote, await terms_now(tx))
+    return _quote(basket, await reserving.quote(tx, basket, form.identifier))
 
 
 @router.post("/purchases/{receipt_id:path}/hold", status_code=201)
@@ -144,8 +143,8 @@ async def release_points(receipt_id: ReceiptPath, till: Till, tx: Tx) -> HoldOut
     )
 
 
-def _quote(basket: Basket, quote: Quote, terms: Terms) -> QuoteOut:
-    pricing, earning = quote.pricing, quote.earning
+def _quote(basket: Basket, quote: Quote) -> QuoteOut:
+    terms, pricing, earning = quote.terms, quote.pricing, quote.earning
     return QuoteOut(
         receipt_id=basket.receipt_id,
         total_minor=sum(line.total_minor for line in basket.lines),

@@ -76,6 +76,7 @@ class Payable:
 class Quote:
     """What the receipt would earn and what could be paid of it with points."""
 
+    terms: Terms
     pricing: Pricing
     earning: Account
     payable_minor: Sequence[int]
@@ -114,6 +115,7 @@ def price_quote(basket: Basket, opened: Opened, earning: Account, terms: Terms) 
         if not opened.is_buyer_frozen and not account.is_frozen
     ]
     return Quote(
+        terms,
         pricing,
         earning,
         by_line,

@@ -120,6 +120,29 @@ async def test_a_put_needs_no_key_and_honours_one(database: Database) -> None:
     assert await notes_kept(database) == ["milk", "milk"]
 
 
+async def test_an_answer_that_is_kept_meanwhile_undoes_what_the_second_one_has_done(database: Database) -> None:
+    gates = Gates()
+    kept_meanwhile = sa.insert(idempotency_keys).values(
+        key=KEY["Idempotency-Key"],
+        route="POST /slow-notes",
+        request_hash=b"",
+        status=200,
+        content_type="",
+        body=b"",
+        answered_at=database.clock(),
+    )
+    async with calling(notes_app(database, gates)) as client:
+        second = asyncio.create_task(client.post("/slow-notes", json=NOTE, headers=KEY))
+        await asyncio.wait_for(gates.at_work.wait(), 10)
+        async with database.transaction() as tx:
+            await tx.execute(kept_meanwhile)
+        gates.go_on.set()
+        answer = await second
+
+    assert (answer.status_code, kind(answer)) == (409, "request_in_progress")
+    assert await notes_kept(database) == []
+
+
 async def test_of_two_at_once_in_two_processes_one_is_done_and_the_other_is_told_to_wait(
     open_database: OpenDatabase,
 ) -> None:
