@@ -97,6 +97,8 @@ class PointsAccrued(_Operation, type="loyalty.points_accrued.v1", topic="loyalty
     """Who bought, where the account is another customer's (a family)."""
     points_paid: Points | None = None
     """Points that the receipt was paid with in part."""
+    points_missing: Points | None = None
+    """Points that the till took money off for and that were not there any more, as in PointsRedeemed."""
     debt_paid: Points | None = None
     """Of the points earned, those that went to pay what was owed."""
     withheld: Annotated[Code, Field(examples=["account_frozen"])] | None = None
@@ -134,7 +136,7 @@ class PointsRedeemed(_Operation, type="loyalty.points_redeemed.v1", topic="loyal
     """A purchase was paid with points in part: what was held for it is taken."""
 
     points: Points
-    """Points taken."""
+    """Points taken; fewer than were held where the receipt became smaller, and the others can be spent again."""
     receipt_id: ReceiptId
     """The purchase's receipt."""
     store_id: StoreId
@@ -148,7 +150,7 @@ class PointsRedeemed(_Operation, type="loyalty.points_redeemed.v1", topic="loyal
     currency: Currency
     """Money of the receipt."""
     missing: Annotated[Points, Field(examples=[0])] = 0
-    """Points that were no longer there: the hold had timed out, and they were spent elsewhere."""
+    """Points that should have been taken as well and were not there any more: the hold had timed out."""
     redeemed_at: Moment
     """When the customer paid."""
 

@@ -114,6 +114,7 @@ def hold_out(row: Any) -> HoldOut:
         worth_minor=row.worth_minor,
         state=row.state,
         expires_at=row.expires_at,
+        missing=row.missing,
     )
 
 

@@ -53,6 +53,7 @@ class HoldOut(BaseModel):
     worth_minor: int = Field(description="Money that the till takes off the receipt for them.")
     state: HoldState
     expires_at: datetime
+    missing: int = Field(0, description="Points that were not there any more when the purchase should have taken them.")
 
 
 class AccountOut(BaseModel):

@@ -171,14 +171,17 @@ holds = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("points", sa.BigInteger, nullable=False),
     sa.Column("worth_minor", sa.BigInteger, nullable=False),
+    sa.Column("redemption_coefficient", sa.Integer, nullable=False, server_default="10000"),
     sa.Column("state", sa.Text, nullable=False),
+    sa.Column("missing", sa.BigInteger, nullable=False, server_default="0"),
     moment("held_at"),
     moment("expires_at"),
     moment("settled_at", nullable=True),
     sa.CheckConstraint("points > 0", name="points"),
     sa.CheckConstraint("state IN ('held', 'captured', 'released', 'timed_out')", name="state"),
     sa.CheckConstraint("(state = 'held') = (settled_at IS NULL)", name="settled"),
-    comment="Points reserved for a receipt. The account's lock is the lock of its holds.",
+    comment="Points reserved for a receipt. The account's lock is the lock of its holds. `redemption_coefficient`: the "
+    "account's when they were held; `missing`: what a capture found no more.",
 )
 sa.Index("holds_receipt_id_key", holds.c.receipt_id, unique=True, postgresql_where=sa.text("state = 'held'"))
 sa.Index("holds_expires_at_idx", holds.c.expires_at, postgresql_where=sa.text("state = 'held'"))

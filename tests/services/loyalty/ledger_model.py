@@ -336,16 +336,24 @@ class Ledger:
         for each in purchases:
             if each.hold is not None:
                 account, hold = self.opened_by(each.buyer), self.holds[each.hold]
-                payments[each.receipt] = (account, hold, self._capture(account, hold))
+                payments[each.receipt] = (account, hold, self._capture(account, hold, sum(each.lines)))
         return payments
 
-    def _capture(self, account: Account, hold: Hold) -> Taken:
+    def _capture(self, account: Account, hold: Hold, total: int) -> Taken:
+        """So many points as the receipt can be paid with: of what is held the soonest-expiring, else what is there."""
+        due = min(hold.points, ceil(Fraction(total, POINT_WORTH_MINOR)))
         if hold.state == "held" and hold.account is account:
-            self._unhold(hold, "captured")
-            for number, part in hold.lots:
-                account.lots[number].remaining -= part
-            return hold.lots
-        return account.take(min(hold.points, account.available), account.in_order(pending=False))
+            self._unhold(hold, "captured" if due else "released")
+            held = {number for number, _ in hold.lots}
+            in_order = [lot for lot in account.in_order(pending=False) if lot.number in held]
+            taken, parts = [], dict(hold.lots)
+            for lot in in_order:
+                part = min(due, parts[lot.number])
+                due -= part
+                lot.remaining -= part
+                taken += [(lot.number, part)] if part else []
+            return taken
+        return account.take(min(due, account.available), account.in_order(pending=False))
 
     def _earn(self, bought: Bought, payment: tuple[Account, Hold, Taken] | None) -> None:
         terms, account = self.terms_at(bought.at), self.opened_by(bought.buyer)
