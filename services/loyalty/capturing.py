@@ -30,8 +30,9 @@ async def settle_holds(
     """Take what was held for these purchases, by receipt; what was held for them and is not taken is given back.
 
     Only so many points are taken as stand for what the till could take off the receipt, which may have become smaller.
-    A hold that has timed out takes what is still available, and its event tells how much was missing; so does one that
-    stands on another account than the purchase's card opens, and that is left to time out. The operations are entered,
+    A hold that has timed out takes what is still available, and the purchase's events tell how much was missing; so
+    does one that was released, and one that stands on another account than the purchase's card opens, and that is left
+    to time out. What was held before the customer was blocked is taken all the same. The operations are entered,
     not posted. A purchase that names a hold of another receipt is refused.
     """
     named = [purchase for purchase in purchases if purchase.hold_id is not None]
@@ -59,6 +60,8 @@ class _Capture:
     purchase: PurchaseCompleted
     hold: Hold
     account: Account | None
+    is_frozen: bool
+    """Whether it is blocked who bought, or whose account it is."""
     line_minor: Sequence[int]
     """What the till took off each line."""
     due: int
@@ -78,7 +81,9 @@ def _capture_of(purchase: PurchaseCompleted, hold: Hold, opened: Opened, terms: 
     line_minor = paid_by_line(hold.worth_minor, purchase.lines, terms_at(terms, purchase.completed_at))
     currency = terms_at(terms, hold.held_at).currency_of(hold.kind)
     due = min(hold.points, least_points(sum(line_minor), currency, hold.redemption_coefficient))
-    return _Capture(purchase, hold, opened.holder.accounts.get(hold.kind), line_minor, due)
+    account = opened.holder.accounts.get(hold.kind)
+    is_frozen = opened.is_buyer_frozen or (account is not None and account.is_frozen)
+    return _Capture(purchase, hold, account, is_frozen, line_minor, due)
 
 
 async def _let_go(
@@ -116,12 +121,12 @@ async def _capture(tx: Transaction, captures: Sequence[_Capture]) -> dict[str, P
 
 
 async def _late(tx: Transaction, capture: _Capture, left: dict[UUID, list[Lot]]) -> list[Movement]:
-    """What can still be taken for a hold that stands no more on this account.
+    """What can still be taken for a hold that stands no more on this account: nothing from who is blocked.
 
     `left` runs along: the batch may have several.
     """
     account = capture.account
-    if account is None:
+    if account is None or capture.is_frozen:
         return []
     if account.id not in left:
         left[account.id] = lots.spendable(await lots.filled(tx, account.id))

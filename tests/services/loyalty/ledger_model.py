@@ -336,12 +336,12 @@ class Ledger:
         for each in purchases:
             if each.hold is not None:
                 account, hold = self.opened_by(each.buyer), self.holds[each.hold]
-                payments[each.receipt] = (account, hold, self._capture(account, hold, sum(each.lines)))
+                payments[each.receipt] = (account, hold, self._capture(each, account, hold))
         return payments
 
-    def _capture(self, account: Account, hold: Hold, total: int) -> Taken:
+    def _capture(self, bought: Bought, account: Account, hold: Hold) -> Taken:
         """So many points as the receipt can be paid with: of what is held the soonest-expiring, else what is there."""
-        due = min(hold.points, ceil(Fraction(total, POINT_WORTH_MINOR)))
+        due = min(hold.points, ceil(Fraction(sum(bought.lines), POINT_WORTH_MINOR)))
         if hold.state == "held" and hold.account is account:
             self._unhold(hold, "captured" if due else "released")
             held = {number for number, _ in hold.lots}
@@ -353,6 +353,8 @@ class Ledger:
                 lot.remaining -= part
                 taken += [(lot.number, part)] if part else []
             return taken
+        if self.is_blocked(bought.buyer):
+            return []
         return account.take(min(due, account.available), account.in_order(pending=False))
 
     def _earn(self, bought: Bought, payment: tuple[Account, Hold, Taken] | None) -> None:

@@ -290,6 +290,117 @@ async def test_a_capture_after_the_time_out_with_nothing_left_is_a_purchase_like
     assert await loyalty.differences() == []
 
 
+async def test_a_capture_after_the_time_out_takes_nothing_from_a_blocked_customer(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await time_out(loyalty)
+    await loyalty.hear(CustomerBlocked(customer_id=customer_id, blocked_at=NOW, reason="suspected_fraud"))
+    await loyalty.hear(paid(bought, hold))
+
+    assert await loyalty.said(PointsRedeemed) == []
+    (accrued,) = await loyalty.said(PointsAccrued)
+    assert (accrued.points_paid, accrued.points_missing, accrued.withheld) == (0, 60, "account_frozen")
+    assert (await shown(api, customer_id))["balance"] == 100
+    receipt = (await api.get(f"/purchases/{bought.receipt_id}")).json()
+    assert (receipt["points_paid"], receipt["paid_minor"]) == (0, 6_000)
+    assert [(each["state"], each["missing"]) for each in receipt["holds"]] == [("captured", 60)]
+    assert await loyalty.differences() == []
+
+
+async def test_a_capture_after_the_time_out_takes_nothing_for_a_blocked_member_of_the_family(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, holder_id = await rich(loyalty, api)
+    members = card()
+    member_id = await loyalty.knows(members)
+    headers = {"Idempotency-Key": str(uuid4()), **OLGA}
+    assert (await api.post(f"/customers/{holder_id}/members/{member_id}", headers=headers)).status_code == 201
+    bought = purchase(members, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await time_out(loyalty)
+    await loyalty.hear(CustomerBlocked(customer_id=member_id, blocked_at=NOW, reason="suspected_fraud"))
+    await loyalty.hear(paid(bought, hold))
+    assert (await shown(api, holder_id))["balance"] == 100
+
+    await loyalty.hear(purchase(number, 2_000))
+    assert (await shown(api, holder_id))["balance"] == 101
+    assert await loyalty.differences() == []
+
+
+async def test_points_held_before_the_customer_was_blocked_are_taken(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await loyalty.hear(CustomerBlocked(customer_id=customer_id, blocked_at=NOW, reason="suspected_fraud"))
+    await loyalty.hear(paid(bought, hold))
+
+    (redeemed,) = await loyalty.said(PointsRedeemed)
+    assert (redeemed.points, redeemed.missing) == (60, 0)
+    assert await shown(api, customer_id) == {"balance": 40, "available": 40, "held": 0, "debt": 0}
+    assert await loyalty.differences() == []
+
+
+async def test_another_customers_card_pays_nothing_for_the_first_ones_hold_where_that_one_is_blocked(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    others, other_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await loyalty.hear(CustomerBlocked(customer_id=other_id, blocked_at=NOW, reason="suspected_fraud"))
+    await loyalty.hear(paid(purchase(others, 100_000, receipt=bought.receipt_id), hold))
+
+    assert (await shown(api, other_id))["balance"] == 100
+    assert (await shown(api, customer_id))["held"] == 60
+    await time_out(loyalty)
+    assert await shown(api, customer_id) == {"balance": 100, "available": 100, "held": 0, "debt": 0}
+    assert await loyalty.differences() == []
+
+
+async def test_a_till_that_released_its_hold_and_names_it_all_the_same_took_the_money_off(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    assert (await till.ask(bought.receipt_id, "release")).status_code == 200
+    await adjust(api, customer_id, -50)
+    await loyalty.hear(paid(bought, hold))
+
+    (redeemed,) = await loyalty.said(PointsRedeemed)
+    assert (redeemed.points, redeemed.missing, redeemed.paid_minor) == (50, 10, 6_000)
+    assert (await shown(api, customer_id))["balance"] == 47
+    assert await loyalty.differences() == []
+
+
+async def test_a_capture_after_the_time_out_leaves_points_that_cannot_be_spent_yet(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api, 60)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await time_out(loyalty)
+    soon, later = NOW + timedelta(days=1), NOW + timedelta(days=2)
+    await adjust(api, customer_id, 50, activates_at=soon.isoformat(), expires_at=later.isoformat())
+    await loyalty.hear(paid(bought, hold))
+
+    left = await loyalty.rows("SELECT remaining, pending FROM lots WHERE amount IN (50, 60) ORDER BY expires_at")
+    assert [(row.remaining, row.pending) for row in left] == [(50, True), (0, False)]
+    assert await shown(api, customer_id) == {"balance": 97, "available": 47, "held": 0, "debt": 0}
+    assert await loyalty.differences() == []
+
+
 async def test_a_purchase_completed_without_its_hold_gives_the_points_back(
     loyalty: Loyalty, api: httpx.AsyncClient, till: Till
 ) -> None:

@@ -283,8 +283,17 @@ class EveryHistory(RuleBasedStateMachine):
         if given:
             self.points_are_given(who, given, None, None)
 
-    @rule(who=SOMEBODY, lines=DEAR_LINES, part=PARTS, spent=st.sampled_from([0, 0.5, 1]), is_job_late=st.booleans())
-    def a_till_is_late(self, who: str, lines: list[int], part: float, spent: float, is_job_late: bool) -> None:
+    @rule(
+        who=SOMEBODY,
+        lines=DEAR_LINES,
+        part=PARTS,
+        spent=st.sampled_from([0, 0.5, 1]),
+        is_job_late=st.booleans(),
+        is_blocked=st.sampled_from([False, False, True]),
+    )
+    def a_till_is_late(
+        self, who: str, lines: list[int], part: float, spent: float, is_job_late: bool, is_blocked: bool
+    ) -> None:
         self.somebody_wants_to_pay_with_points(who, lines, part)
         receipt = list(self.model.receipts.values())[-1]
         if receipt.state != "held":
@@ -295,6 +304,8 @@ class EveryHistory(RuleBasedStateMachine):
             self.holds_time_out(minutes=16)
         if spent:
             self.points_are_taken(who, spent)
+        if is_blocked and not any(each.frozen_at for each in self.model.accounts.values()):
+            self.somebody_is_blocked(who)
         self.tick()
         self.complete([Bought(receipt.name, who, lines, self.model.now, len(self.holds) - 1)])
 
