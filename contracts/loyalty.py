@@ -166,6 +166,8 @@ class PointsRefunded(_Operation, type="loyalty.points_refunded.v1", topic="loyal
     """The purchase's receipt."""
     return_id: ReceiptId
     """The return's own receipt; for a cancellation the purchase's."""
+    debt_paid: Points | None = None
+    """Of the points given back, those that went to pay what was owed."""
     refunds: Id
     """The operation by which the points had been taken."""
     refunded_at: Moment
@@ -255,6 +257,8 @@ class OperationReversed(_Operation, type="loyalty.operation_reversed.v1", topic=
     """Who did it."""
     reversed_at: Moment
     """When it was done."""
+    debt_paid: Points | None = None
+    """Of points given back, those that went to pay what was owed."""
 
 
 Coefficient = Annotated[

@@ -112,7 +112,7 @@ async def reverse(tx: Transaction, operation_id: UUID, points: int | None, why: 
         points=-(points or left) if original.points > 0 else points or left,
         occurred_at=tx.now,
         reverses=operation_id,
-        movements=await _movements_back(tx, account, original, points or left),
+        movements=await _movements_back(tx, account, original, abs(before), points or left),
     )
     await _enter(tx, operation, why)
     tx.say(
@@ -123,6 +123,7 @@ async def reverse(tx: Transaction, operation_id: UUID, points: int | None, why: 
             reason=why.reason,
             actor=str(why.actor),
             reversed_at=tx.now,
+            debt_paid=-operation.debt or None,
         )
     )
     return operation
@@ -177,12 +178,15 @@ def _refuse_reversal(left: int, points: int | None) -> None:
         )
 
 
-async def _movements_back(tx: Transaction, account: Account, original: Any, points: int) -> Sequence[Movement]:
+async def _movements_back(
+    tx: Transaction, account: Account, original: Any, before: int, points: int
+) -> Sequence[Movement]:
+    """Where so many points go, `before` of them having gone already."""
     if original.points < 0:
         taken = await lots.taken_by(tx, original.account_id, original.id)
         if account.id != original.account_id:
             await lots.bring(tx, original.account_id, account.id, [each.lot for each in taken])
-        return lots.back_to(taken, 0, points)
+        return lots.back_to(taken, before - (-original.points + moved(taken)), points)
     own = [lot for lot in await lots.filled(tx, account.id) if lot.source == original.id]
     return _all_of(own, points)
 

@@ -468,17 +468,28 @@ class Ledger:
         """To the lots that it came from, those that were taken last first; what has burned meanwhile may live again."""
         assert receipt.paid_on is not None
         account, days = self.stands_for(receipt.paid_on), self.terms_now["refund_revives_days"]
-        before, revived = account.balance, 0
+        before, revived, back = account.balance, 0, []
         for number, part in self._backwards(receipt.payment, receipt.refunded, points):
             lot = self._like(receipt.paid_on, account, number)
             if lot.expires_at is None or lot.expires_at > self.now:
-                lot.remaining += part
+                back.append((number, part))
             elif days is not None:
                 revived += part
+        owed = account.debt
         if revived:
             self._open(account, revived, self.now + timedelta(days=days))
+        self._bring_back(account, back)
+        if account.debt < owed:
+            self._owns_vaguely(receipt.paid_on)
         receipt.refunded += points
         self._own(receipt.paid_on, account.balance - before)
+
+    def _bring_back(self, account: Account, back: Taken) -> None:
+        """To old lots; the first points that come pay what is owed."""
+        for number, part in back:
+            paid = min(part, account.debt)
+            account.debt -= paid
+            account.lots[number].remaining += part - paid
 
     def _backwards(self, taken: Taken, done: int, points: int) -> Taken:
         parts = []
@@ -528,9 +539,14 @@ class Ledger:
             own.remaining -= points
             self._own(done.account, -points)
         else:
-            for number, part in self._backwards(done.taken, done.reversed, points):
-                self._like(done.account, account, number).remaining += part
+            back = self._backwards(done.taken, done.reversed, points)
+            for number, _ in back:
+                self._like(done.account, account, number)
+            owed = account.debt
+            self._bring_back(account, back)
             self._own(done.account, points)
+            if account.debt < owed:
+                self._owns_vaguely(done.account)
         done.reversed += points
 
     # --- the clock ---
@@ -661,6 +677,11 @@ class Ledger:
         """By so much something of the account's own changed what it stands for."""
         for done in self._merges_of(account):
             done.own += change
+
+    def _owns_vaguely(self, account: Account) -> None:
+        """Something of its own has paid what all together owed: whose debt that was is nobody's promise."""
+        for done in self._merges_of(account):
+            done.is_plain = False
 
     def _own_spent(self, account: Account, change: int) -> None:
         for done in self._merges_of(account):

@@ -74,12 +74,26 @@ SELECT customer_id, balance, pending, held, debt, spent_minor, (SELECT count(*) 
 HAPPENED = """
 SELECT type AS what, count(*) AS times FROM operations GROUP BY 1
 UNION ALL SELECT state, count(*) FROM holds GROUP BY 1
-UNION ALL SELECT 'debt', count(*) FROM debts WHERE points < 0
+UNION ALL SELECT type || ' pays', count(*) FROM debts JOIN operations ON id = operation_id WHERE debts.points < 0
+    GROUP BY 1
 UNION ALL SELECT 'late', count(*) FROM holds WHERE missing > 0
 UNION ALL SELECT 'smaller', count(*) FROM holds JOIN purchases USING (receipt_id)
     WHERE holds.state = 'captured' AND points_paid + missing < holds.points
 """
-SEEN = ("captured", "smaller", "late", "refund", "return", "cancellation", "reversal", "expiry", "unmerge", "debt")
+SEEN = (
+    "captured",
+    "smaller",
+    "late",
+    "return",
+    "cancellation",
+    "expiry",
+    "unmerge",
+    "refund",
+    "reversal",
+    "purchase pays",
+    "refund pays",
+    "reversal pays",
+)
 LOTS = """
 SELECT customer_id, operation_id, remaining, lots.held, lots.pending, activates_at, expires_at
 FROM lots JOIN accounts ON accounts.id = account_id ORDER BY operation_id
@@ -282,6 +296,19 @@ class EveryHistory(RuleBasedStateMachine):
         self.come_back(name, [back] * 3)
         if given:
             self.points_are_given(who, given, None, None)
+
+    @rule(who=SOMEBODY, lines=DEAR_LINES, parts=st.lists(st.sampled_from([0.4, 1]), min_size=1, max_size=2))
+    def points_come_back_to_who_owes(self, who: str, lines: list[int], parts: list[float]) -> None:
+        self.points_are_taken(who, 0.3)
+        taken = len(self.by_hand) - 1
+        self.somebody_pays_with_points(who, lines, 1, 1)
+        paid = list(self.model.receipts.values())[-1]
+        self.what_was_earned_is_spent_and_the_goods_come_back(who, lines, 1, 1, 0)
+        for part in parts:
+            if paid.name in self.sold:
+                self.come_back(paid.name, [part] * 3)
+            if taken >= 0:
+                self.it_is_reversed(taken, part)
 
     @rule(
         who=SOMEBODY,
