@@ -26,7 +26,9 @@ FIND: Final = "SELECT id, type, account_id, points FROM operations WHERE id = $1
 REVERSED: Final = """
 SELECT COALESCE(sum(-points), 0)::bigint FROM operations WHERE reverses = $1 AND type = 'reversal'
 """
-NOTE: Final = "INSERT INTO operation_notes (operation_id, actor, reason, comment) VALUES ($1, $2, $3, $4)"
+NOTE: Final = """
+INSERT INTO operation_notes (operation_id, actor, reason, comment, idempotency_key) VALUES ($1, $2, $3, $4, $5)
+"""
 GiftType = Literal["manual", "registration", "birthday", "referral", "activity", "promotion", "gift", "compensation"]
 """What is given, or taken, outside of purchases."""
 BY_HAND: Final = frozenset(get_args(GiftType))
@@ -39,6 +41,8 @@ class Why:
     actor: Actor | str
     reason: str
     comment: str | None
+    idempotency_key: str | None = None
+    """Of the request or command that asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,5 +221,10 @@ def _refuse_gift(account: Account, asked: Adjustment, now: datetime) -> None:
 async def _enter(tx: Transaction, operation: Operation, why: Why) -> None:
     ledger.enter([operation])
     await ledger.post(tx, [operation])
-    await tx.sql(NOTE, operation.id, str(why.actor), why.reason, why.comment)
+    await note(tx, operation.id, why)
     say_balances(tx, [operation.account])
+
+
+async def note(tx: Transaction, operation_id: UUID, why: Why) -> None:
+    """Keep who made the operation, and why."""
+    await tx.sql(NOTE, operation_id, str(why.actor), why.reason, why.comment, why.idempotency_key)

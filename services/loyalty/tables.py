@@ -266,7 +266,9 @@ operation_notes = sa.Table(
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("comment", sa.Text),
-    comment="Who made an operation by hand, and why. `comment` is for the staff alone.",
+    sa.Column("idempotency_key", sa.Text),
+    comment="Who made an operation by hand, and why. `comment` is for the staff alone; `idempotency_key`: of the "
+    "request, or the command's id.",
 )
 
 entries = sa.Table(
