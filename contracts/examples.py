@@ -336,6 +336,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "return_id": RETURN,
         "receipt_id": RECEIPT,
         "store_id": "367",
+        "terminal_id": "367-04",
         "returned_at": "2025-11-03T08:20:00Z",
         "currency": "RUB",
         "total_minor": 30000,

@@ -118,6 +118,8 @@ class PointsReturned(_Operation, type="loyalty.points_returned.v1", topic="loyal
     """The purchase's receipt."""
     store_id: StoreId
     """Where the goods came back."""
+    terminal_id: TerminalId | None = None
+    """At which till."""
     returned_at: Moment
     """When the goods came back, or the purchase was cancelled."""
     currency: Currency

@@ -210,6 +210,8 @@ class ReturnOut(BaseModel):
 
     return_id: str
     returned_at: datetime
+    store_id: str | None = Field(description="Where it came back; null where that was not kept yet.")
+    terminal_id: str | None
     total_minor: int
     points: int = Field(description="Points taken back.")
     written_off: int = Field(description="Points that were spent already and given up.")

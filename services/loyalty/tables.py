@@ -214,10 +214,11 @@ returns = sa.Table(
     sa.Column("lines", JSON, nullable=False),
     sa.Column("customer_id", UUID(as_uuid=True)),
     sa.Column("card_number", sa.Text),
+    sa.Column("store_id", sa.Text),
     sa.Column("terminal_id", sa.Text),
     sa.Column("spent_minor", sa.BigInteger, nullable=False, server_default="0"),
     comment="What came back of a purchase, one row a return or cancellation. `customer_id`: who had bought; "
-    "`spent_minor`: by how much it changed what counts for the level.",
+    "`store_id`, `terminal_id`: where it came back; `spent_minor`: by how much it changed what counts for the level.",
 )
 sa.Index("returns_receipt_id_idx", returns.c.receipt_id)
 sa.Index("returns_customer_id_returned_at_idx", returns.c.customer_id, returns.c.returned_at)
