@@ -460,7 +460,7 @@ class EveryHistory(RuleBasedStateMachine):
         own, into = self.model.accounts[merged], done.into
         before = [own.balance + into.balance, own.debt + into.debt, own.spent + into.spent]
         refused = self.world.run(self.tell([event]))
-        if refused == ["merge_spent"] and not done.is_plain:
+        if refused == ["merge_spent"] and (into.debt or not done.is_plain):
             self.refusals += refused
             return
         back = None
