@@ -244,6 +244,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "refunds": "019aa401-52bb-7d32-8f1c-7b8c9d0e1f78",
         "refunded_at": "2025-11-06T10:00:00Z",
         "burned": 0,
+        "debt_paid": 0,
     },
     "loyalty.purchase_abandoned.v1": {
         "customer_id": "019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e11",
@@ -317,6 +318,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "actor": "operator:anna",
         "reversed_at": "2025-11-04T10:05:00Z",
         "available_after": 204,
+        "debt_paid": 0,
     },
     **LIMIT_EXAMPLES,
     "loyalty.account_frozen.v1": {**OPERATION, "reason": "suspected_fraud", "frozen_at": "2025-12-01T10:00:00Z"},
@@ -334,6 +336,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "return_id": RETURN,
         "receipt_id": RECEIPT,
         "store_id": "367",
+        "terminal_id": "367-04",
         "returned_at": "2025-11-03T08:20:00Z",
         "currency": "RUB",
         "total_minor": 30000,

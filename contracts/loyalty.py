@@ -97,6 +97,8 @@ class PointsAccrued(_Operation, type="loyalty.points_accrued.v1", topic="loyalty
     """Who bought, where the account is another customer's (a family)."""
     points_paid: Points | None = None
     """Points that the receipt was paid with in part."""
+    points_missing: Points | None = None
+    """Points that the till took money off for and that were not there any more, as in PointsRedeemed."""
     debt_paid: Points | None = None
     """Of the points earned, those that went to pay what was owed."""
     withheld: Annotated[Code, Field(examples=["account_frozen"])] | None = None
@@ -116,6 +118,8 @@ class PointsReturned(_Operation, type="loyalty.points_returned.v1", topic="loyal
     """The purchase's receipt."""
     store_id: StoreId
     """Where the goods came back."""
+    terminal_id: TerminalId | None = None
+    """At which till."""
     returned_at: Moment
     """When the goods came back, or the purchase was cancelled."""
     currency: Currency
@@ -139,7 +143,7 @@ class PointsRedeemed(_Operation, type="loyalty.points_redeemed.v1", topic="loyal
     """A purchase was paid with points in part: what was held for it is taken."""
 
     points: Points
-    """Points taken."""
+    """Points taken; fewer than were held where the receipt became smaller, and the others can be spent again."""
     receipt_id: ReceiptId
     """The purchase's receipt."""
     store_id: StoreId
@@ -153,7 +157,7 @@ class PointsRedeemed(_Operation, type="loyalty.points_redeemed.v1", topic="loyal
     currency: Currency
     """Money of the receipt."""
     missing: Annotated[Points, Field(examples=[0])] = 0
-    """Points that were no longer there: the hold had timed out, and they were spent elsewhere."""
+    """Points that should have been taken as well and were not there any more: the hold had timed out."""
     redeemed_at: Moment
     """When the customer paid."""
 
@@ -169,6 +173,8 @@ class PointsRefunded(_Operation, type="loyalty.points_refunded.v1", topic="loyal
     """The purchase's receipt."""
     return_id: ReceiptId
     """The return's own receipt; for a cancellation the purchase's."""
+    debt_paid: Points | None = None
+    """Of the points given back, those that went to pay what was owed."""
     refunds: Id
     """The operation by which the points had been taken."""
     refunded_at: Moment
@@ -258,6 +264,8 @@ class OperationReversed(_Operation, type="loyalty.operation_reversed.v1", topic=
     """Who did it."""
     reversed_at: Moment
     """When it was done."""
+    debt_paid: Points | None = None
+    """Of points given back, those that went to pay what was owed."""
 
 
 Coefficient = Annotated[

@@ -315,12 +315,14 @@ def export_operations(
     since: Since = None,
     until: Until = None,
     store: Store = None,
+    establishment: Annotated[str | None, typer.Option(help=_("Of this group of stores only."))] = None,
     types: Annotated[
         list[str] | None, typer.Option("--type", help=_("Of this type only; may be given several times."))
     ] = None,
     time_zone: TimeZone = "UTC",
 ) -> None:
     query = {"from": since, "to": until, "store_id": store, "type": types, "time_zone": time_zone}
+    query["establishment"] = establishment
     with ServiceApi(run_settings()) as api:
         loyalty.export(api, _console(), "operations", output, query)
 

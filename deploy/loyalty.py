@@ -32,13 +32,15 @@ def reconcile(api: ServiceApi, console: Console) -> None:
 
 
 def show_operations(api: ServiceApi, console: Console, phone_or_card: str, *, most: int) -> None:
-    """The newest first, with the ids that a reversal asks for."""
+    """The newest first, with the ids that a reversal asks for, establishments and [idempotency keys]."""
     customer = find_customer(api, phone_or_card)
     shown = api.get("loyalty", f"/customers/{customer['id']}/operations", limit=most)["items"]
     for operation in shown:
+        where = f", {operation['establishment']}" if operation["establishment"] else ""
+        key = f" [{operation['idempotency_key']}]" if operation["idempotency_key"] else ""
         comment = f": {operation['comment']}" if operation["comment"] else ""
         mark = _(" (reversed)") if operation["reversed_by"] else ""
-        _print(console, f"{operation['id']}  {told_operation(operation)}{comment}{mark}")
+        _print(console, f"{operation['id']}  {told_operation(operation)}{where}{key}{comment}{mark}")
     if not shown:
         _print(console, _("No operations."))
 

@@ -180,6 +180,7 @@ def _points_accrued(accrual: Accrual) -> PointsAccrued:
         activates_at=operation.activates_at,
         buyer_id=None if accrual.buyer_id == account.customer_id else accrual.buyer_id,
         points_paid=accrual.payment.points if accrual.payment else None,
+        points_missing=(accrual.payment.missing or None) if accrual.payment else None,
         debt_paid=-operation.debt or None,
         withheld=accrual.pricing.withheld,
     )

@@ -28,6 +28,7 @@ from services.loyalty import (
 from services.loyalty.balance_api import CustomerPath, hold_out
 from services.loyalty.documents import (
     AdjustmentForm,
+    Key,
     LineOut,
     OperationOut,
     PurchaseOut,
@@ -36,7 +37,7 @@ from services.loyalty.documents import (
     TermsForm,
     TermsOut,
 )
-from services.loyalty.operations_api import OPERATIONS, of_customers
+from services.loyalty.operations_api import OPERATIONS, of_customers, operation_out
 from services.loyalty.purchases import Line
 from services.loyalty.tables import holds, operations, purchases, returns
 from services.loyalty.terms import Terms, all_terms, terms_at
@@ -59,21 +60,22 @@ async def list_operations(customer_id: CustomerPath, tx: Tx, paging: Paging) -> 
     holder_id = await families.holder_of(tx, customer_id)
     select = OPERATIONS.where(of_customers(sa.select(sa.literal(holder_id, sa.Uuid))))
     rows, following = await Keyset([operations.c.id], descending=True).page(tx, select, paging)
-    return Page(items=[OperationOut.model_validate(row._mapping) for row in rows], next=following)
+    terms = await all_terms(tx)
+    return Page(items=[operation_out(row, terms) for row in rows], next=following)
 
 
 @router.post("/customers/{customer_id}/operations", status_code=201)
-async def adjust_points(customer_id: CustomerPath, form: AdjustmentForm, who: Who, tx: Tx) -> OperationOut:
+async def adjust_points(customer_id: CustomerPath, form: AdjustmentForm, who: Who, key: Key, tx: Tx) -> OperationOut:
     """Give the customer points by hand, or take them: soonest-expiring first, never more than there are."""
     asked = by_hand.Adjustment(form.points, form.type, form.account, form.activates_at, form.expires_at)
-    done = await by_hand.adjust(tx, customer_id, asked, form.why(who))
+    done = await by_hand.adjust(tx, customer_id, asked, form.why(who, key))
     return await _operation(tx, done.id)
 
 
 @router.post("/operations/{operation_id}/reversal", status_code=201)
-async def reverse_operation(operation_id: UUID, form: ReversalForm, who: Who, tx: Tx) -> OperationOut:
+async def reverse_operation(operation_id: UUID, form: ReversalForm, who: Who, key: Key, tx: Tx) -> OperationOut:
     """Take back what was done by hand, whole or in part, never twice; the ledger keeps both."""
-    done = await by_hand.reverse(tx, operation_id, form.points, form.why(who))
+    done = await by_hand.reverse(tx, operation_id, form.points, form.why(who, key))
     return await _operation(tx, done.id)
 
 
@@ -112,7 +114,7 @@ async def change_terms(form: TermsForm, who: Who, tx: Tx) -> TermsOut:
 
 async def _operation(tx: Transaction, operation_id: UUID) -> OperationOut:
     row = (await tx.execute(OPERATIONS.where(operations.c.id == operation_id))).one()
-    return OperationOut.model_validate(row._mapping)
+    return operation_out(row, await all_terms(tx))
 
 
 def _line(line: Line, purchase: sa.Row[Any], terms: Terms) -> LineOut:

@@ -21,6 +21,7 @@ from services.loyalty.documents import (
     ExpiringOut,
     FreezeOut,
     HoldOut,
+    Key,
     MemberOut,
     MonthOut,
 )
@@ -77,10 +78,10 @@ async def remove_member(customer_id: CustomerPath, member_id: UUID, who: Who, tx
 
 
 @router.put("/customers/{customer_id}/coefficients", status_code=204)
-async def set_coefficients(customer_id: CustomerPath, form: CoefficientsForm, who: Who, tx: Tx) -> None:
+async def set_coefficients(customer_id: CustomerPath, form: CoefficientsForm, who: Who, key: Key, tx: Tx) -> None:
     """Set the customer's own coefficients; what is earned already stays as it was."""
     await coefficients.set_coefficients(
-        tx, customer_id, form.account, form.bonus_coefficient, form.redemption_coefficient, form.why(who)
+        tx, customer_id, form.account, form.bonus_coefficient, form.redemption_coefficient, form.why(who, key)
     )
 
 
@@ -114,6 +115,7 @@ def hold_out(row: Any) -> HoldOut:
         worth_minor=row.worth_minor,
         state=row.state,
         expires_at=row.expires_at,
+        missing=row.missing,
     )
 
 

@@ -26,7 +26,9 @@ FIND: Final = "SELECT id, type, account_id, points FROM operations WHERE id = $1
 REVERSED: Final = """
 SELECT COALESCE(sum(-points), 0)::bigint FROM operations WHERE reverses = $1 AND type = 'reversal'
 """
-NOTE: Final = "INSERT INTO operation_notes (operation_id, actor, reason, comment) VALUES ($1, $2, $3, $4)"
+NOTE: Final = """
+INSERT INTO operation_notes (operation_id, actor, reason, comment, idempotency_key) VALUES ($1, $2, $3, $4, $5)
+"""
 GiftType = Literal["manual", "registration", "birthday", "referral", "activity", "promotion", "gift", "compensation"]
 """What is given, or taken, outside of purchases."""
 BY_HAND: Final = frozenset(get_args(GiftType))
@@ -39,6 +41,8 @@ class Why:
     actor: Actor | str
     reason: str
     comment: str | None
+    idempotency_key: str | None = None
+    """Of the request or command that asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +116,7 @@ async def reverse(tx: Transaction, operation_id: UUID, points: int | None, why: 
         points=-(points or left) if original.points > 0 else points or left,
         occurred_at=tx.now,
         reverses=operation_id,
-        movements=await _movements_back(tx, account, original, points or left),
+        movements=await _movements_back(tx, account, original, abs(before), points or left),
     )
     await _enter(tx, operation, why)
     tx.say(
@@ -123,6 +127,7 @@ async def reverse(tx: Transaction, operation_id: UUID, points: int | None, why: 
             reason=why.reason,
             actor=str(why.actor),
             reversed_at=tx.now,
+            debt_paid=-operation.debt or None,
         )
     )
     return operation
@@ -177,12 +182,15 @@ def _refuse_reversal(left: int, points: int | None) -> None:
         )
 
 
-async def _movements_back(tx: Transaction, account: Account, original: Any, points: int) -> Sequence[Movement]:
+async def _movements_back(
+    tx: Transaction, account: Account, original: Any, before: int, points: int
+) -> Sequence[Movement]:
+    """Where so many points go, `before` of them having gone already."""
     if original.points < 0:
         taken = await lots.taken_by(tx, original.account_id, original.id)
         if account.id != original.account_id:
             await lots.bring(tx, original.account_id, account.id, [each.lot for each in taken])
-        return lots.back_to(taken, 0, points)
+        return lots.back_to(taken, before - (-original.points + moved(taken)), points)
     own = [lot for lot in await lots.filled(tx, account.id) if lot.source == original.id]
     return _all_of(own, points)
 
@@ -213,5 +221,10 @@ def _refuse_gift(account: Account, asked: Adjustment, now: datetime) -> None:
 async def _enter(tx: Transaction, operation: Operation, why: Why) -> None:
     ledger.enter([operation])
     await ledger.post(tx, [operation])
-    await tx.sql(NOTE, operation.id, str(why.actor), why.reason, why.comment)
+    await note(tx, operation.id, why)
     say_balances(tx, [operation.account])
+
+
+async def note(tx: Transaction, operation_id: UUID, why: Why) -> None:
+    """Keep who made the operation, and why."""
+    await tx.sql(NOTE, operation_id, str(why.actor), why.reason, why.comment, why.idempotency_key)

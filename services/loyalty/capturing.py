@@ -1,6 +1,7 @@
 """Capturing: a completed purchase takes the points that were held for it."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping, Sequence, Set
+from dataclasses import dataclass
 from uuid import UUID
 
 from chassis.ids import new_id
@@ -12,7 +13,7 @@ from services.loyalty.accounts import Account, Opened
 from services.loyalty.holds import Hold
 from services.loyalty.ledger import Operation, of_operation
 from services.loyalty.lots import Lot, Movement, moved
-from services.loyalty.paying import paid_by_line
+from services.loyalty.paying import least_points, paid_by_line
 from services.loyalty.purchases import Payment, Seen
 from services.loyalty.terms import Terms, terms_at
 
@@ -28,8 +29,10 @@ async def settle_holds(
 ) -> dict[str, Payment]:
     """Take what was held for these purchases, by receipt; what was held for them and is not taken is given back.
 
-    A hold that has timed out takes what is still available, and its event tells how much was missing; so does one that
-    stands on another account than the purchase's card opens, and that is left to time out. The operations are entered,
+    Only so many points are taken as stand for what the till could take off the receipt, which may have become smaller.
+    A hold that has timed out takes what is still available, and the purchase's events tell how much was missing; so
+    does one that was released, and one that stands on another account than the purchase's card opens, and that is left
+    to time out. What was held before the customer was blocked is taken all the same. The operations are entered,
     not posted. A purchase that names a hold of another receipt is refused.
     """
     named = [purchase for purchase in purchases if purchase.hold_id is not None]
@@ -43,62 +46,91 @@ async def settle_holds(
         if hold is None or hold.receipt_id != purchase.receipt_id:
             tx.refuse(purchase, "unknown_hold", UNKNOWN_HOLD)
         else:
-            captures.append((purchase, hold, opened[purchase.key].holder.accounts.get(hold.kind)))
+            captures.append(_capture_of(purchase, hold, opened[purchase.key], terms))
     going = {each.receipt_id: each for each in purchases if not tx.is_refused(each)}
-    await _let_go(tx, [each for each in held if each in going], going, opened)
-    return await _capture(tx, captures, terms)
+    taken = {each.hold.id for each in captures if each.stands and each.due}
+    await _let_go(tx, [each for each in held if each in going], going, opened, taken)
+    return await _capture(tx, captures)
+
+
+@dataclass(frozen=True, slots=True)
+class _Capture:
+    """A purchase, the hold that it names, and the account of that kind that its card opens."""
+
+    purchase: PurchaseCompleted
+    hold: Hold
+    account: Account | None
+    is_frozen: bool
+    """Whether it is blocked who bought, or whose account it is."""
+    line_minor: Sequence[int]
+    """What the till took off each line."""
+    due: int
+    """Points that stand for that; those of the hold at most, fewer where the receipt became smaller."""
+
+    @property
+    def stands(self) -> bool:
+        """Whether it is this account's points that the hold holds still.
+
+        It is another one's where the purchase was completed with another customer's card than the one that was shown
+        first.
+        """
+        return self.hold.state == "held" and self.account is not None and self.account.id == self.hold.account_id
+
+
+def _capture_of(purchase: PurchaseCompleted, hold: Hold, opened: Opened, terms: Sequence[Terms]) -> _Capture:
+    line_minor = paid_by_line(hold.worth_minor, purchase.lines, terms_at(terms, purchase.completed_at))
+    currency = terms_at(terms, hold.held_at).currency_of(hold.kind)
+    due = min(hold.points, least_points(sum(line_minor), currency, hold.redemption_coefficient))
+    account = opened.holder.accounts.get(hold.kind)
+    is_frozen = opened.is_buyer_frozen or (account is not None and account.is_frozen)
+    return _Capture(purchase, hold, account, is_frozen, line_minor, due)
 
 
 async def _let_go(
-    tx: Transaction, receipts: Sequence[str], bought: Mapping[str, PurchaseCompleted], opened: Mapping[str, Opened]
+    tx: Transaction,
+    receipts: Sequence[str],
+    bought: Mapping[str, PurchaseCompleted],
+    opened: Mapping[str, Opened],
+    taken: Set[UUID],
 ) -> None:
     going = []
     for hold in await holds.standing_for(tx, receipts):
-        purchase = bought[hold.receipt_id]
-        account = opened[purchase.key].holder.accounts.get(hold.kind)
-        if hold.id != purchase.hold_id and account is not None and account.id == hold.account_id:
+        account = opened[bought[hold.receipt_id].key].holder.accounts.get(hold.kind)
+        if hold.id not in taken and account is not None and account.id == hold.account_id:
             going.append((hold, account))
     await holds.let_go(tx, going, "not_captured")
 
 
-async def _capture(
-    tx: Transaction, captures: Sequence[tuple[PurchaseCompleted, Hold, Account | None]], terms: Sequence[Terms]
-) -> dict[str, Payment]:
-    standing = {hold.id for _, hold, account in captures if _stands_on(hold, account)}
-    movements = await holds.lots_of(tx, [hold for _, hold, _ in captures])
+async def _capture(tx: Transaction, captures: Sequence[_Capture]) -> dict[str, Payment]:
+    standing = [(each.hold, each.account, each.due) for each in captures if each.account and each.stands and each.due]
+    movements = await holds.take(tx, standing)
     left: dict[UUID, list[Lot]] = {}
     payments = {}
-    for purchase, hold, account in captures:
-        taking = movements.get(hold.id, []) if hold.id in standing else await _late(tx, hold, account, left)
+    for each in captures:
+        taking = movements[each.hold.id] if each.hold.id in movements else await _late(tx, each, left)
         operation = None
-        if account is not None and taking:
-            operation = _payment(purchase, account, taking)
+        if each.account is not None and taking:
+            operation = _payment(each.purchase, each.account, taking)
             ledger.enter([operation])
-        by_line = paid_by_line(hold.worth_minor, purchase.lines, terms_at(terms, purchase.completed_at))
-        payments[purchase.receipt_id] = Payment(hold.id, hold.points, sum(by_line), by_line, operation)
-    elsewhere = {hold.id for _, hold, _ in captures if hold.state == "held"} - standing
-    await holds.settle(tx, {hold.id: "captured" for _, hold, _ in captures if hold.id not in elsewhere})
+        payments[each.purchase.receipt_id] = Payment(
+            each.hold.id, each.due, sum(each.line_minor), each.line_minor, operation
+        )
+    settled = [each for each in captures if each.due and (each.stands or each.hold.state != "held")]
+    await holds.settle(tx, [(each.hold, "captured", payments[each.hold.receipt_id].missing) for each in settled])
     return payments
 
 
-def _stands_on(hold: Hold, account: Account | None) -> bool:
-    """Whether it is this account's points that the hold holds still.
-
-    It is another one's where the purchase was completed with another customer's card than the one that was shown first.
-    """
-    return hold.state == "held" and account is not None and account.id == hold.account_id
-
-
-async def _late(tx: Transaction, hold: Hold, account: Account | None, left: dict[UUID, list[Lot]]) -> list[Movement]:
-    """What can still be taken for a hold that stands no more on this account.
+async def _late(tx: Transaction, capture: _Capture, left: dict[UUID, list[Lot]]) -> list[Movement]:
+    """What can still be taken for a hold that stands no more on this account: nothing from who is blocked.
 
     `left` runs along: the batch may have several.
     """
-    if account is None:
+    account = capture.account
+    if account is None or capture.is_frozen:
         return []
     if account.id not in left:
         left[account.id] = lots.spendable(await lots.filled(tx, account.id))
-    taking = lots.take(left[account.id], min(hold.points, account.available))
+    taking = lots.take(left[account.id], min(capture.due, account.available))
     left[account.id] = lots.without(left[account.id], taking)
     return taking
 
@@ -129,7 +161,7 @@ def tell_redeemed(tx: Transaction, purchase: PurchaseCompleted, payment: Payment
             hold_id=payment.hold_id,
             paid_minor=payment.paid_minor,
             currency=purchase.currency,
-            missing=payment.held - payment.points,
+            missing=payment.missing,
             redeemed_at=purchase.completed_at,
         ),
         cause=purchase,

@@ -21,7 +21,7 @@ async def carry_out(tx: Transaction, command: AccruePoints | BurnPoints) -> None
         return
     await open_accounts(tx, [(command.customer_id, MAIN)], await terms_now(tx))
     try:
-        why = Why(f"trigger:{command.trigger}", command.reason, None)
+        why = Why(f"trigger:{command.trigger}", command.reason, None, str(command.command_id))
         await adjust(tx, command.customer_id, _asked(command), why)
     except Problem as problem:
         await tx.sql(DISCLAIM, command.command_id)

@@ -4,10 +4,12 @@ from datetime import date, datetime
 from typing import Annotated, Any
 from uuid import UUID
 
+from fastapi import Depends, Request
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints, field_validator
 
 from chassis.actor import Actor
 from chassis.field_faults import N_
+from chassis.idempotency import key_of
 from contracts.fields import MAX_MINOR, Code
 from contracts.loyalty import TermsChange
 from services.loyalty.by_hand import GiftType, Why
@@ -53,6 +55,7 @@ class HoldOut(BaseModel):
     worth_minor: int = Field(description="Money that the till takes off the receipt for them.")
     state: HoldState
     expires_at: datetime
+    missing: int = Field(0, description="Points that were not there any more when the purchase should have taken them.")
 
 
 class AccountOut(BaseModel):
@@ -111,6 +114,9 @@ class OperationOut(BaseModel):
     deducted: int = Field(description="Without its sign, where they were taken, else 0.")
     receipt_id: str | None
     card_number: str | None
+    establishment: str | None = Field(
+        description="Of the receipt's store, by the terms of that time; without a receipt the account's own."
+    )
     store_id: str | None = Field(description="Of the receipt, as the four below.")
     terminal_id: str | None
     receipt_currency: str | None
@@ -122,7 +128,18 @@ class OperationOut(BaseModel):
     actor: str | None = Field(description="Who did it by hand.", examples=["operator:anna"])
     reason: str | None = Field(description="Why it was done by hand.", examples=["complaint"])
     comment: str | None = Field(description="For the staff alone.")
+    idempotency_key: str | None = Field(
+        description="Of the request by which it was done by hand, or the command's id; a purchase has its receipt."
+    )
     reversed_by: list[UUID] = Field(description="The operations that took it back, in parts or whole.")
+
+
+async def _key(request: Request) -> str | None:
+    return key_of(request)
+
+
+Key = Annotated[str | None, Depends(_key)]
+"""The request's Idempotency-Key, as an endpoint's argument."""
 
 
 class WhyForm(BaseModel):
@@ -135,8 +152,8 @@ class WhyForm(BaseModel):
         None, description="For the staff alone; customers never see it."
     )
 
-    def why(self, who: Actor) -> Why:
-        return Why(who, self.reason, self.comment)
+    def why(self, who: Actor, key: str | None) -> Why:
+        return Why(who, self.reason, self.comment, key)
 
 
 class AdjustmentForm(WhyForm):
@@ -193,6 +210,8 @@ class ReturnOut(BaseModel):
 
     return_id: str
     returned_at: datetime
+    store_id: str | None = Field(description="Where it came back; null where that was not kept yet.")
+    terminal_id: str | None
     total_minor: int
     points: int = Field(description="Points taken back.")
     written_off: int = Field(description="Points that were spent already and given up.")

@@ -23,7 +23,9 @@ from services.loyalty.lots import Movement
 HoldState = Literal["held", "captured", "released", "timed_out"]
 Cause = Literal["released", "timed_out", "not_captured", "accounts_changed"]
 PIECE_HOLDS: Final = 500
-COLUMNS: Final = "id, receipt_id, account_id, kind, points, worth_minor, state, expires_at"
+COLUMNS: Final = """
+id, receipt_id, account_id, kind, points, worth_minor, redemption_coefficient, state, held_at, expires_at
+"""
 READ: Final = f"SELECT {COLUMNS} FROM holds WHERE id = ANY ($1::uuid[])"  # noqa: S608 (a constant)
 OF_RECEIPTS: Final = f"""
 SELECT {COLUMNS} FROM holds WHERE receipt_id = ANY ($1::text[]) AND state = 'held'
@@ -34,13 +36,19 @@ SELECT {COLUMNS} FROM holds WHERE account_id = ANY ($1::uuid[]) AND state = 'hel
 DUE: Final = """
 SELECT id, account_id, $1 - expires_at FROM holds WHERE state = 'held' AND expires_at <= $1 ORDER BY expires_at LIMIT $2
 """
-LOTS: Final = "SELECT hold_id, lot, points FROM hold_lots WHERE hold_id = ANY ($1::uuid[]) ORDER BY hold_id, lot"
+LOTS: Final = """
+SELECT hold_id, lot, hold_lots.points
+FROM hold_lots JOIN holds ON holds.id = hold_id
+     JOIN lots ON lots.account_id = holds.account_id AND lots.operation_id = lot
+WHERE hold_id = ANY ($1::uuid[]) ORDER BY hold_id, lots.expires_at NULLS LAST, lot
+"""
 PLACE: Final = f"""
-INSERT INTO holds ({COLUMNS}, held_at) VALUES ($1, $2, $3, $4, $5, $6, 'held', $7, $8)
+INSERT INTO holds ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, 'held', $8, $9)
 """  # noqa: S608 (a constant)
 PLACE_LOTS: Final = "INSERT INTO hold_lots (hold_id, lot, points) SELECT $1, * FROM unnest($2::uuid[], $3::bigint[])"
 SETTLE: Final = """
-UPDATE holds SET state = settled.state, settled_at = $3 FROM unnest($1::uuid[], $2::text[]) AS settled (id, state)
+UPDATE holds SET state = settled.state, missing = settled.missing, settled_at = $4
+FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS settled (id, state, missing)
 WHERE holds.id = settled.id
 """
 
@@ -57,7 +65,10 @@ class Hold:
     kind: str
     points: int
     worth_minor: int
+    redemption_coefficient: int
+    """The customer's own, when they were held."""
     state: HoldState
+    held_at: datetime
     expires_at: datetime
 
 
@@ -73,11 +84,22 @@ async def place(
         account.kind,
         points,
         worth_minor,
+        account.redemption_coefficient,
         "held",
+        tx.now,
         tx.now + timedelta(seconds=life_s),
     )
     await tx.sql(
-        PLACE, hold.id, hold.receipt_id, hold.account_id, hold.kind, points, worth_minor, hold.expires_at, tx.now
+        PLACE,
+        hold.id,
+        hold.receipt_id,
+        hold.account_id,
+        hold.kind,
+        points,
+        worth_minor,
+        hold.redemption_coefficient,
+        hold.held_at,
+        hold.expires_at,
     )
     await tx.sql(PLACE_LOTS, hold.id, [each.lot for each in taken], [-each.points for each in taken])
     await lots.change(tx, [(account.id, each.lot, 0, -each.points) for each in taken])
@@ -118,16 +140,42 @@ async def standing_on(tx: Transaction, account_ids: Sequence[UUID]) -> list[Hold
 
 
 async def lots_of(tx: Transaction, holds: Iterable[Hold]) -> dict[UUID, list[Movement]]:
-    """By hold, what taking its points moves."""
+    """By hold, what taking its points moves, soonest-expiring first."""
     movements: dict[UUID, list[Movement]] = {}
     for hold_id, lot, points in await tx.sql(LOTS, [hold.id for hold in holds]):
         movements.setdefault(hold_id, []).append(Movement(lot, -points, held=-points))
     return movements
 
 
-async def settle(tx: Transaction, states: dict[UUID, HoldState]) -> None:
-    """Write what became of holds."""
-    await tx.sql(SETTLE, list(states), list(states.values()), tx.now)
+async def take(tx: Transaction, captured: Sequence[tuple[Hold, Account, int]]) -> dict[UUID, list[Movement]]:
+    """By hold that stands on the locked account, what taking so many of its points moves; the others are free again."""
+    of = await lots_of(tx, [hold for hold, _, _ in captured])
+    taking: dict[UUID, list[Movement]] = {}
+    free = []
+    for hold, account, points in captured:
+        left = points
+        for each in of[hold.id]:
+            taken = min(left, -each.points)
+            left -= taken
+            if taken:
+                taking.setdefault(hold.id, []).append(Movement(each.lot, -taken, held=-taken))
+            if each.points + taken:
+                free.append((account.id, each.lot, 0, each.points + taken))
+        account.held -= hold.points - points
+    if free:
+        await lots.change(tx, free)
+    return taking
+
+
+async def settle(tx: Transaction, settled: Sequence[tuple[Hold, HoldState, int]]) -> None:
+    """Write what became of holds, and how many points were not there any more."""
+    await tx.sql(
+        SETTLE,
+        [hold.id for hold, _, _ in settled],
+        [state for _, state, _ in settled],
+        [missing for _, _, missing in settled],
+        tx.now,
+    )
 
 
 async def let_go(tx: Transaction, holds: Sequence[tuple[Hold, Account]], because: Cause) -> None:
@@ -152,7 +200,7 @@ async def let_go(tx: Transaction, holds: Sequence[tuple[Hold, Account]], because
             )
         )
     await ledger.write_figures(tx, [account for _, account in holds])
-    await settle(tx, {hold.id: "timed_out" if because == "timed_out" else "released" for hold, _ in holds})
+    await settle(tx, [(hold, "timed_out" if because == "timed_out" else "released", 0) for hold, _ in holds])
 
 
 async def release_timed_out(tx: Transaction) -> bool:

@@ -18,7 +18,8 @@ from services.loyalty.tables import OperationType
 
 PROGRAMME: Final = UUID(int=0)
 """The account that points come from and return to; its balance is the sum of its entries."""
-
+COMING_BACK: Final = frozenset({"refund", "reversal"})
+"""Operations whose points, where they go to old lots, come in as those of a new one do."""
 POST: Final = """
 WITH posted AS MATERIALIZED (
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::timestamptz[],
@@ -78,7 +79,7 @@ class Operation:
     movements: Sequence[Movement] = ()
     """From which other lots the points are taken, or to which they go back."""
     debt: int = 0
-    """By how much more is owed: what could be taken from no lot. What is opened pays debts first, see `enter`."""
+    """By how much more is owed: what could be taken from no lot. What comes in pays debts first, see `enter`."""
     balance_after: int = 0
     available_after: int = 0
 
@@ -87,11 +88,14 @@ def enter(operations: Iterable[Operation]) -> None:
     """Work the operations into their accounts, in order: each one's `balance_after` and `available_after` become
     known.
 
-    A lot that is opened on an account with a debt pays it at once.
+    A lot that is opened on an account with a debt pays it at once, and so do points that come back to lots.
     """
     for operation in operations:
         account = operation.account
         paid = min(operation.opens, account.debt)
+        if operation.type in COMING_BACK and account.debt > paid:
+            operation.movements, of_lots = _paying(operation.movements, account.debt - paid)
+            operation.debt -= of_lots
         if paid:
             operation.debt -= paid
             operation.movements = [*operation.movements, Movement(operation.id, -paid)]
@@ -106,6 +110,18 @@ def enter(operations: Iterable[Operation]) -> None:
         account.spent_minor += operation.spent_minor
         operation.balance_after = account.balance
         operation.available_after = account.available
+
+
+def _paying(movements: Sequence[Movement], debt: int) -> tuple[list[Movement], int]:
+    """What of the points still gets to their lots after the debt, which the first of them pay; how many pay it."""
+    left = []
+    paid = 0
+    for each in movements:
+        pays = min(max(0, each.points), debt - paid)
+        paid += pays
+        if each.points != pays:
+            left.append(each._replace(points=each.points - pays))
+    return left, paid
 
 
 async def post(tx: Transaction, operations: Sequence[Operation]) -> None:

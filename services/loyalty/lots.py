@@ -126,7 +126,7 @@ def back_to(taken: Sequence[Moved], nowhere: int, points: int) -> list[Movement]
     """To which of the lots that an operation took from so many points go.
 
     The lots that live longest are filled first, none beyond what was taken from it: their order may have changed since
-    other points went back. `nowhere`: points that came back to no lot, their time being over.
+    other points went back. `nowhere`: points that came back to no lot, their time being over or a debt being paid.
     """
     movements = []
     for each in reversed(taken):

@@ -196,7 +196,7 @@ def what_goes_back(
 
     `own_points`: by how much the account changed by what burned of theirs and what took back something of theirs;
     `changed`: by how much their lots did; `opened`: lots that came of it. What was taken from the survivor's other lots
-    goes off what is due, soonest-expiring first.
+    goes off what is due, soonest-expiring first; what of theirs paid a debt of the survivor's is due with the last lot.
     """
     lots_due = {
         lot: max(0, brought.lots.get(lot, 0) + opened.get(lot, 0) + changed.get(lot, 0))
@@ -205,6 +205,8 @@ def what_goes_back(
     balance = sum(brought.lots.values()) - brought.debt + own_points
     debt = min(max(brought.debt, -balance), survivors_debt)
     over = sum(lots_due.values()) - max(0, balance + debt)
+    if over < 0 and lots_due:
+        lots_due[next(reversed(lots_due))] -= over
     for lot, points in lots_due.items():
         less = min(points, max(0, over))
         lots_due[lot] -= less

@@ -5,7 +5,7 @@ range of it, and the table on the hot path needs no index for any of this.
 """
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from operator import attrgetter
 from typing import Annotated, Any, Final
@@ -24,6 +24,7 @@ from chassis.request_transaction import Tx, service_router
 from contracts.currencies import in_major_units
 from services.loyalty.documents import OperationOut
 from services.loyalty.tables import OperationType, accounts, entries, operation_notes, operations, purchases
+from services.loyalty.terms import Terms, all_terms, terms_at
 
 router = service_router()
 
@@ -38,6 +39,7 @@ OPERATIONS: Final = sa.select(
     sa.func.greatest(operations.c.points, 0).label("accrued"),
     sa.func.greatest(-operations.c.points, 0).label("deducted"),
     accounts.c.customer_id,
+    accounts.c.kind.label("account_kind"),
     purchases.c.store_id,
     purchases.c.terminal_id,
     purchases.c.currency.label("receipt_currency"),
@@ -45,6 +47,7 @@ OPERATIONS: Final = sa.select(
     operation_notes.c.actor,
     operation_notes.c.reason,
     operation_notes.c.comment,
+    operation_notes.c.idempotency_key,
     purchases.c.discount_minor.label("receipt_discount_minor"),
     purchases.c.card_number,
     sa.func.array(
@@ -75,29 +78,42 @@ def _receipt_total(row: Any) -> Decimal | None:
     return None if row.receipt_total_minor is None else in_major_units(row.receipt_total_minor, row.receipt_currency)
 
 
-COLUMNS: Final = (
-    Column(N_("Operation"), attrgetter("id")),
-    Column(N_("Type"), attrgetter("type")),
-    Column(N_("Occurred"), attrgetter("occurred_at")),
-    Column(N_("Entered"), attrgetter("entered_at")),
-    Column(N_("Store"), attrgetter("store_id")),
-    Column(N_("Till"), attrgetter("terminal_id")),
-    Column(N_("Receipt"), attrgetter("receipt_id")),
-    Column(N_("Card"), attrgetter("card_number")),
-    Column(N_("Receipt total"), _receipt_total),
-    Column(N_("Discount"), _discount),
-    Column(N_("Currency"), attrgetter("receipt_currency")),
-    Column(N_("Points"), attrgetter("points")),
-    Column(N_("Accrued"), attrgetter("accrued")),
-    Column(N_("Deducted"), attrgetter("deducted")),
-    Column(N_("Customer"), attrgetter("customer_id")),
-    Column(N_("Account"), attrgetter("account_id")),
-    Column(N_("Actor"), attrgetter("actor")),
-    Column(N_("Reason"), attrgetter("reason")),
-    Column(N_("Comment"), attrgetter("comment")),
-    Column(N_("Reverses"), attrgetter("reverses")),
-    Column(N_("Reversed by"), _reversed_by),
-)
+def _establishment(row: Any, terms: Sequence[Terms]) -> str | None:
+    return terms_at(terms, row.occurred_at).establishment_of(row.account_kind, row.store_id)
+
+
+def operation_out(row: Any, terms: Sequence[Terms]) -> OperationOut:
+    """An operation as it is shown; `terms`: of all times."""
+    return OperationOut.model_validate({**row._mapping, "establishment": _establishment(row, terms)})
+
+
+def columns(terms: Sequence[Terms]) -> Sequence[Column]:
+    """Of a file of operations; `terms`: of all times."""
+    return (
+        Column(N_("Operation"), attrgetter("id")),
+        Column(N_("Type"), attrgetter("type")),
+        Column(N_("Occurred"), attrgetter("occurred_at")),
+        Column(N_("Entered"), attrgetter("entered_at")),
+        Column(N_("Establishment"), lambda row: _establishment(row, terms)),
+        Column(N_("Store"), attrgetter("store_id")),
+        Column(N_("Till"), attrgetter("terminal_id")),
+        Column(N_("Receipt"), attrgetter("receipt_id")),
+        Column(N_("Card"), attrgetter("card_number")),
+        Column(N_("Receipt total"), _receipt_total),
+        Column(N_("Discount"), _discount),
+        Column(N_("Currency"), attrgetter("receipt_currency")),
+        Column(N_("Points"), attrgetter("points")),
+        Column(N_("Accrued"), attrgetter("accrued")),
+        Column(N_("Deducted"), attrgetter("deducted")),
+        Column(N_("Customer"), attrgetter("customer_id")),
+        Column(N_("Account"), attrgetter("account_id")),
+        Column(N_("Actor"), attrgetter("actor")),
+        Column(N_("Reason"), attrgetter("reason")),
+        Column(N_("Comment"), attrgetter("comment")),
+        Column(N_("Idempotency key"), attrgetter("idempotency_key")),
+        Column(N_("Reverses"), attrgetter("reverses")),
+        Column(N_("Reversed by"), _reversed_by),
+    )
 
 
 def of_customers(customers: sa.Select[Any]) -> sa.ColumnElement[bool]:
@@ -125,10 +141,34 @@ def _holders_of(receipt_id: str) -> sa.Select[Any]:
     return sa.select(holder.c.customer_id).where(sa.or_(holder.c.id.in_(bought), holder.c.id.in_(into)))
 
 
+def at_establishment(code: str, terms: Sequence[Terms]) -> sa.ColumnElement[bool]:
+    """Whether an operation's establishment is that one: by the terms of its time, of all times, newest first."""
+    found = []
+    until: datetime | None = None
+    for each in terms:
+        is_oldest = each is terms[-1]
+        within = [] if is_oldest else [operations.c.occurred_at >= each.in_force_from]
+        if until is not None:
+            within.append(operations.c.occurred_at < until)
+        stores = [store for group in each.establishments if group.code == code for store in group.stores]
+        kinds = [kind.code for kind in each.account_kinds if kind.establishment == code]
+        here = sa.or_(
+            purchases.c.store_id == sa.any_(sa.literal(stores, ARRAY(sa.Text))),
+            sa.and_(purchases.c.store_id.is_(None), accounts.c.kind.in_(kinds)),
+        )
+        found.append(sa.and_(*within, here))
+        until = each.in_force_from
+    return sa.or_(*found)
+
+
 async def _sought(
+    tx: Tx,
     period: Period,
     type: Annotated[list[OperationType] | None, Query(description="May be given several times.")] = None,
     store_id: Annotated[str | None, Query(max_length=64, description="The store of the receipt.")] = None,
+    establishment: Annotated[
+        str | None, Query(max_length=40, description="Of the store, or of the account where there is no receipt.")
+    ] = None,
     customer_id: UUID | None = None,
     receipt_id: Annotated[
         str | None, Query(max_length=100, description="The purchase, and what came back of it.")
@@ -142,6 +182,8 @@ async def _sought(
         select = select.where(operations.c.type.in_(type))
     if store_id is not None:
         select = select.where(purchases.c.store_id == store_id)
+    if establishment is not None:
+        select = select.where(at_establishment(establishment, await all_terms(tx)))
     if customer_id is not None:
         select = select.where(of_customers(sa.select(sa.literal(customer_id, sa.Uuid))))
     if receipt_id is not None:
@@ -160,10 +202,11 @@ async def list_operations_of_all(tx: Tx, sought: Sought, paging: Paging) -> Page
     """Operations of all customers, the last entered first. The period is that of entering them."""
     await tx.sql(PLAN_FOR_WHAT_IS_SOUGHT)
     rows, following = await NEWEST_FIRST.page(tx, sought, paging)
-    return Page(items=[OperationOut.model_validate(row._mapping) for row in rows], next=following)
+    terms = await all_terms(tx)
+    return Page(items=[operation_out(row, terms) for row in rows], next=following)
 
 
 @router.get("/operations.{format}", responses=RESPONSES)
-async def export_operations(sought: Sought, asked: Exporting) -> Export:
+async def export_operations(tx: Tx, sought: Sought, asked: Exporting) -> Export:
     """The same operations in the same order as a file; money in whole units, points as they are kept."""
-    return asked.of(sought.order_by(operations.c.id.desc()), COLUMNS, "operations")
+    return asked.of(sought.order_by(operations.c.id.desc()), columns(await all_terms(tx)), "operations")

@@ -24,6 +24,12 @@ def worth_minor(points: int, currency: PointsCurrencyTerms, redemption_coefficie
     return points * currency.worth_minor * redemption_coefficient // (currency.unit * BASIS_POINTS)
 
 
+def least_points(money_minor: int, currency: PointsCurrencyTerms, redemption_coefficient: int) -> int:
+    """The fewest points that stand for so much money; where points stand for nothing, none do."""
+    worth = currency.worth_minor * redemption_coefficient
+    return -(-money_minor * currency.unit * BASIS_POINTS // worth) if worth else 0
+
+
 def most_points(
     payable: int, available: int, currency: PointsCurrencyTerms, redemption_coefficient: int, terms: Rules
 ) -> int:

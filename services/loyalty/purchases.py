@@ -108,8 +108,8 @@ class Payment:
     """
 
     hold_id: UUID
-    held: int
-    """Points that the till had asked for."""
+    due: int
+    """Points that stand for that money."""
     paid_minor: int
     line_minor: Sequence[int]
     operation: Operation | None = None
@@ -118,6 +118,11 @@ class Payment:
     @property
     def points(self) -> int:
         return -self.operation.points if self.operation else 0
+
+    @property
+    def missing(self) -> int:
+        """Points that were not there any more."""
+        return self.due - self.points
 
 
 @dataclass(slots=True)

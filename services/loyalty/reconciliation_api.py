@@ -70,6 +70,8 @@ class KeptReturnOut(BaseModel):
     """A return or cancellation that is in the ledger."""
 
     return_id: str
+    store_id: str | None = Field(description="Where it came back; it is counted with its receipt all the same.")
+    terminal_id: str | None
     total_minor: int
     content_hash: str = HASH
     entered_at: datetime

@@ -103,6 +103,7 @@ def points_refunded(refunded: Refund, purchase: KnownPurchase, return_receipt: s
         **of_operation(operation),
         points=operation.points,
         burned=refunded.burned,
+        debt_paid=-operation.debt or None,
         receipt_id=purchase.receipt_id,
         return_id=return_receipt,
         refunds=operation.reverses,

@@ -32,8 +32,9 @@ BEFORE = "SELECT return_id, content_hash, lines FROM returns WHERE receipt_id = 
 OF_OTHER_RECEIPT = "SELECT 1 FROM returns WHERE return_id = $1 AND receipt_id <> $2"
 RECORD = """
 INSERT INTO returns (return_id, receipt_id, operation_id, returned_at, total_minor, points, written_off, refund_id,
-                     refunded, refund_burned, content_hash, lines, customer_id, card_number, terminal_id, spent_minor)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, convert_from($12, 'UTF8')::json, $13, $14, $15, $16)
+                     refunded, refund_burned, content_hash, lines, customer_id, card_number, store_id, terminal_id,
+                     spent_minor)
+VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, convert_from($12, 'UTF8')::json, $13, $14, $15, $16, $17)
 """
 Money = Mapping[int, int]
 """Money given back by line_no."""
@@ -193,6 +194,7 @@ async def _post(
         orjson.dumps(list(taking.lines.items())),
         purchase.customer_id,
         event.card_number,
+        event.store_id,
         event.terminal_id,
         operation.spent_minor,
     )
@@ -274,6 +276,7 @@ def _points_returned(
         return_id=_return_receipt(event),
         receipt_id=purchase.receipt_id,
         store_id=event.store_id,
+        terminal_id=event.terminal_id,
         returned_at=operation.occurred_at,
         currency=purchase.currency,
         total_minor=taking.total_minor,

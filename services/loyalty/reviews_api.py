@@ -13,7 +13,7 @@ from chassis.pagination import Keyset, Page, Paging
 from chassis.request_transaction import Tx, service_router
 from chassis.transaction import Transaction
 from services.loyalty import verdicts
-from services.loyalty.documents import WhyForm
+from services.loyalty.documents import Key, WhyForm
 from services.loyalty.tables import reviews
 from services.loyalty.terms import Measure, Per
 
@@ -76,16 +76,16 @@ async def list_reviews(
 
 
 @router.post("/{review_id}/approve")
-async def approve(review_id: UUID, form: WhyForm, who: Who, tx: Tx) -> ReviewOut:
+async def approve(review_id: UUID, form: WhyForm, who: Who, key: Key, tx: Tx) -> ReviewOut:
     """It was right. A purchase that was withheld is credited with what it would have earned."""
-    await verdicts.decide(tx, review_id, "approved", form.why(who))
+    await verdicts.decide(tx, review_id, "approved", form.why(who, key))
     return await _review(tx, review_id)
 
 
 @router.post("/{review_id}/reject")
-async def reject(review_id: UUID, form: WhyForm, who: Who, tx: Tx) -> ReviewOut:
+async def reject(review_id: UUID, form: WhyForm, who: Who, key: Key, tx: Tx) -> ReviewOut:
     """It was not right. What the purchase has earned is taken back."""
-    await verdicts.decide(tx, review_id, "rejected", form.why(who))
+    await verdicts.decide(tx, review_id, "rejected", form.why(who, key))
     return await _review(tx, review_id)
 
 

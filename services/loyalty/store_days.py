@@ -24,10 +24,10 @@ WITH sold AS MATERIALIZED (
            sum(points_paid) AS points_paid, sum(content_hash)::text AS digest
     FROM sold GROUP BY day, store_id, currency
 ), came_back AS (
-    SELECT day, store_id, currency, count(*) AS returns, sum(returns.total_minor) AS returned_minor,
+    SELECT day, sold.store_id, currency, count(*) AS returns, sum(returns.total_minor) AS returned_minor,
            sum(returns.points) AS points_taken_back, sum(returns.refunded) AS points_refunded,
            sum(returns.content_hash)::text AS returns_digest
-    FROM sold JOIN returns ON returns.receipt_id = sold.receipt_id GROUP BY day, store_id, currency
+    FROM sold JOIN returns ON returns.receipt_id = sold.receipt_id GROUP BY day, sold.store_id, currency
 )
 SELECT day, store_id, currency, receipts, total_minor, points, points_paid, digest, COALESCE(returns, 0) AS returns,
        COALESCE(returned_minor, 0) AS returned_minor, COALESCE(points_taken_back, 0) AS points_taken_back,
@@ -36,7 +36,8 @@ FROM summed LEFT JOIN came_back USING (day, store_id, currency)
 ORDER BY day, store_id, currency
 """  # noqa: S608 (constants)
 RETURNS: Final = """
-SELECT returns.receipt_id, returns.return_id, returns.total_minor, returns.content_hash, operations.entered_at
+SELECT returns.receipt_id, returns.return_id, returns.store_id, returns.terminal_id, returns.total_minor,
+       returns.content_hash, operations.entered_at
 FROM returns JOIN operations ON operations.id = returns.operation_id
 WHERE returns.receipt_id = ANY ($1::text[]) ORDER BY returns.receipt_id, operations.entered_at, returns.return_id
 """

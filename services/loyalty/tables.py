@@ -171,14 +171,17 @@ holds = sa.Table(
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("points", sa.BigInteger, nullable=False),
     sa.Column("worth_minor", sa.BigInteger, nullable=False),
+    sa.Column("redemption_coefficient", sa.Integer, nullable=False, server_default="10000"),
     sa.Column("state", sa.Text, nullable=False),
+    sa.Column("missing", sa.BigInteger, nullable=False, server_default="0"),
     moment("held_at"),
     moment("expires_at"),
     moment("settled_at", nullable=True),
     sa.CheckConstraint("points > 0", name="points"),
     sa.CheckConstraint("state IN ('held', 'captured', 'released', 'timed_out')", name="state"),
     sa.CheckConstraint("(state = 'held') = (settled_at IS NULL)", name="settled"),
-    comment="Points reserved for a receipt. The account's lock is the lock of its holds.",
+    comment="Points reserved for a receipt. The account's lock is the lock of its holds. `redemption_coefficient`: the "
+    "account's when they were held; `missing`: what a capture found no more.",
 )
 sa.Index("holds_receipt_id_key", holds.c.receipt_id, unique=True, postgresql_where=sa.text("state = 'held'"))
 sa.Index("holds_expires_at_idx", holds.c.expires_at, postgresql_where=sa.text("state = 'held'"))
@@ -211,10 +214,11 @@ returns = sa.Table(
     sa.Column("lines", JSON, nullable=False),
     sa.Column("customer_id", UUID(as_uuid=True)),
     sa.Column("card_number", sa.Text),
+    sa.Column("store_id", sa.Text),
     sa.Column("terminal_id", sa.Text),
     sa.Column("spent_minor", sa.BigInteger, nullable=False, server_default="0"),
     comment="What came back of a purchase, one row a return or cancellation. `customer_id`: who had bought; "
-    "`spent_minor`: by how much it changed what counts for the level.",
+    "`store_id`, `terminal_id`: where it came back; `spent_minor`: by how much it changed what counts for the level.",
 )
 sa.Index("returns_receipt_id_idx", returns.c.receipt_id)
 sa.Index("returns_customer_id_returned_at_idx", returns.c.customer_id, returns.c.returned_at)
@@ -263,7 +267,9 @@ operation_notes = sa.Table(
     sa.Column("actor", sa.Text, nullable=False),
     sa.Column("reason", sa.Text, nullable=False),
     sa.Column("comment", sa.Text),
-    comment="Who made an operation by hand, and why. `comment` is for the staff alone.",
+    sa.Column("idempotency_key", sa.Text),
+    comment="Who made an operation by hand, and why. `comment` is for the staff alone; `idempotency_key`: of the "
+    "request, or the command's id.",
 )
 
 entries = sa.Table(

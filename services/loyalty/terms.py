@@ -227,6 +227,13 @@ class Terms(Rules):
         """Whether points of this kind can be spent in this store."""
         return kind.establishment is None or store_id in self._stores.get(kind.establishment, frozenset())
 
+    def establishment_of(self, kind: str, store_id: str | None) -> str | None:
+        """That of the store; where there was none, that of the kind of account."""
+        if store_id is not None:
+            return self._establishment.get(store_id)
+        own = self.kind(kind)
+        return own.establishment if own else None
+
     def why(self, product_id: str, category: str | None, level: str, withheld: str | None) -> str:
         """The rule by which a line earned what it did, as a stable word."""
         if withheld:
@@ -244,6 +251,10 @@ class Terms(Rules):
     @cached_property
     def _stores(self) -> dict[str, frozenset[str]]:
         return {each.code: frozenset(each.stores) for each in self.establishments}
+
+    @cached_property
+    def _establishment(self) -> dict[str, str]:
+        return {store: each.code for each in self.establishments for store in each.stores}
 
     @cached_property
     def _earning(self) -> dict[str, str]:

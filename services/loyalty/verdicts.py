@@ -55,7 +55,7 @@ async def decide(tx: Transaction, review_id: UUID, verdict: Verdict, why: Why) -
         raise Problem(409, "review_decided", "This review is decided already.", field="review_id")
     correction = await _correction(tx, review, verdict)
     if correction is not None:
-        await tx.sql(by_hand.NOTE, correction.id, str(why.actor), why.reason, why.comment)
+        await by_hand.note(tx, correction.id, why)
     spent_minor = correction.spent_minor if correction else 0
     correction_id = correction.id if correction else None
     await tx.sql(

@@ -68,10 +68,11 @@ def test_the_examples_of_the_fields_are_valid(record: type[Record]) -> None:
 
 
 NOT_BESIDE_THE_OTHERS = {
-    "loyalty.points_accrued.v1": {"withheld", "buyer_id", "debt_paid"},
+    "loyalty.points_accrued.v1": {"withheld", "buyer_id", "debt_paid", "points_missing"},
     "pos.purchase_completed.v1": {"hold_id"},
 }
-"""Where points were earned, none were withheld; most accounts are the buyer's own, owe nothing, and pay with money."""
+"""Where points were earned, none were withheld; most accounts are the buyer's own, owe nothing, pay with money, or with
+points that are there."""
 
 
 @by_type

@@ -3,6 +3,7 @@
 import asyncio
 import functools
 import io
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
@@ -95,6 +96,7 @@ async def test_points_are_given_taken_and_taken_back_and_the_ledger_is_right(hou
     assert "+30  reversal mistake" in newest
     assert reversed_.endswith("(reversed)")
     assert oldest.endswith(": The milk was sour.")
+    assert re.search(r" complaint, operator:\S+ \[\S+\]: The milk", oldest)
     (proof,) = await told(house, loyalty.reconcile)
     assert proof == "The ledger is right: 3 operations, no difference."
 

@@ -57,6 +57,11 @@ class Lot:
     def free(self) -> int:
         return self.remaining - self.held
 
+    @property
+    def life(self) -> tuple[bool, Any, int]:
+        """What lives shorter is less, of equal ones the older."""
+        return self.expires_at is None, self.expires_at or 0, self.number
+
 
 @dataclass
 class Account:
@@ -87,7 +92,7 @@ class Account:
     def in_order(self, *, pending: bool) -> list[Lot]:
         """Lots with free points, soonest-expiring first, of equal ones the older first."""
         free = [lot for lot in self.lots.values() if lot.free and (pending or not lot.pending)]
-        return sorted(free, key=lambda lot: (lot.expires_at is None, lot.expires_at or 0, lot.number))
+        return sorted(free, key=lambda lot: lot.life)
 
     def plan(self, points: int, lots: Iterable[Lot]) -> Taken:
         taken = []
@@ -142,6 +147,8 @@ class Receipt:
     paid_on: Account | None = None
     paid: Sequence[int] = ()
     refunded: int = 0
+    back_in: dict[int, int] = field(default_factory=dict)
+    """By the number of its lot, what of the payment is back in it."""
     back: dict[int, int] = field(default_factory=dict)
 
     @property
@@ -158,6 +165,7 @@ class ByHand:
     lot: int | None = None
     taken: Taken = field(default_factory=list)
     reversed: int = 0
+    back_in: dict[int, int] = field(default_factory=dict)
 
 
 @dataclass
@@ -336,16 +344,26 @@ class Ledger:
         for each in purchases:
             if each.hold is not None:
                 account, hold = self.opened_by(each.buyer), self.holds[each.hold]
-                payments[each.receipt] = (account, hold, self._capture(account, hold))
+                payments[each.receipt] = (account, hold, self._capture(each, account, hold))
         return payments
 
-    def _capture(self, account: Account, hold: Hold) -> Taken:
+    def _capture(self, bought: Bought, account: Account, hold: Hold) -> Taken:
+        """So many points as the receipt can be paid with: of what is held the soonest-expiring, else what is there."""
+        due = min(hold.points, ceil(Fraction(sum(bought.lines), POINT_WORTH_MINOR)))
         if hold.state == "held" and hold.account is account:
-            self._unhold(hold, "captured")
-            for number, part in hold.lots:
-                account.lots[number].remaining -= part
-            return hold.lots
-        return account.take(min(hold.points, account.available), account.in_order(pending=False))
+            self._unhold(hold, "captured" if due else "released")
+            held = {number for number, _ in hold.lots}
+            in_order = [lot for lot in account.in_order(pending=False) if lot.number in held]
+            taken, parts = [], dict(hold.lots)
+            for lot in in_order:
+                part = min(due, parts[lot.number])
+                due -= part
+                lot.remaining -= part
+                taken += [(lot.number, part)] if part else []
+            return taken
+        if self.is_blocked(bought.buyer):
+            return []
+        return account.take(min(due, account.available), account.in_order(pending=False))
 
     def _earn(self, bought: Bought, payment: tuple[Account, Hold, Taken] | None) -> None:
         terms, account = self.terms_at(bought.at), self.opened_by(bought.buyer)
@@ -455,27 +473,44 @@ class Ledger:
         self._own(receipt.account, account.balance - before)
 
     def _refund(self, receipt: Receipt, points: int) -> None:
-        """To the lots that it came from, those that were taken last first; what has burned meanwhile may live again."""
+        """To the lots that it came from, those that live longest first; what has burned meanwhile may live again."""
         assert receipt.paid_on is not None
         account, days = self.stands_for(receipt.paid_on), self.terms_now["refund_revives_days"]
-        before, revived = account.balance, 0
-        for number, part in self._backwards(receipt.payment, receipt.refunded, points):
+        before, revived, back = account.balance, 0, []
+        for number, part in self._backwards(
+            receipt.paid_on, receipt.payment, receipt.back_in, receipt.refunded, points
+        ):
             lot = self._like(receipt.paid_on, account, number)
             if lot.expires_at is None or lot.expires_at > self.now:
-                lot.remaining += part
+                back.append((number, part))
             elif days is not None:
                 revived += part
+        owed = account.debt
         if revived:
             self._open(account, revived, self.now + timedelta(days=days))
+        self._bring_back(account, back, receipt.back_in)
+        if account.debt < owed:
+            self._owns_vaguely(receipt.paid_on)
         receipt.refunded += points
         self._own(receipt.paid_on, account.balance - before)
 
-    def _backwards(self, taken: Taken, done: int, points: int) -> Taken:
+    def _bring_back(self, account: Account, back: Taken, back_in: dict[int, int]) -> None:
+        """To old lots; the first points that come pay what is owed."""
+        for number, part in back:
+            paid = min(part, account.debt)
+            account.debt -= paid
+            account.lots[number].remaining += part - paid
+            back_in[number] = back_in.get(number, 0) + part - paid
+
+    def _backwards(self, account: Account, taken: Taken, back_in: dict[int, int], done: int, points: int) -> Taken:
+        """To the lots that live longest first, to none more than was taken; `done` came before, to lots or not."""
+        nowhere = done - sum(back_in.values())
         parts = []
-        for number, part in reversed(taken):
-            skipped = min(done, part)
-            done -= skipped
-            given = min(points, part - skipped)
+        for number, part in sorted(taken, key=lambda each: account.lots[each[0]].life, reverse=True):
+            out = part - back_in.get(number, 0)
+            skipped = min(nowhere, out)
+            nowhere -= skipped
+            given = min(points, out - skipped)
             points -= given
             if given:
                 parts.append((number, given))
@@ -518,9 +553,14 @@ class Ledger:
             own.remaining -= points
             self._own(done.account, -points)
         else:
-            for number, part in self._backwards(done.taken, done.reversed, points):
-                self._like(done.account, account, number).remaining += part
+            back = self._backwards(done.account, done.taken, done.back_in, done.reversed, points)
+            for number, _ in back:
+                self._like(done.account, account, number)
+            owed = account.debt
+            self._bring_back(account, back, done.back_in)
             self._own(done.account, points)
+            if account.debt < owed:
+                self._owns_vaguely(done.account)
         done.reversed += points
 
     # --- the clock ---
@@ -651,6 +691,11 @@ class Ledger:
         """By so much something of the account's own changed what it stands for."""
         for done in self._merges_of(account):
             done.own += change
+
+    def _owns_vaguely(self, account: Account) -> None:
+        """Something of its own has paid what all together owed: whose debt that was is nobody's promise."""
+        for done in self._merges_of(account):
+            done.is_plain = False
 
     def _own_spent(self, account: Account, change: int) -> None:
         for done in self._merges_of(account):

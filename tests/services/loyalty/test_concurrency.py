@@ -240,6 +240,21 @@ async def test_a_merge_beside_one_of_its_survivor_is_refused_and_loses_no_points
     assert await loyalty.differences() == []
 
 
+async def test_a_merge_beside_the_survivors_joining_a_family_brings_everything_to_the_family(
+    loyalty: Loyalty, second: Loyalty, api: httpx.AsyncClient
+) -> None:
+    (number, other), (_, anna), (_, third) = [await rich(loyalty, api, 10) for _ in range(3)]
+    async with loyalty.database.transaction() as tx:
+        await families.join(tx, anna, third, OLGA)
+        beside = asyncio.create_task(hears(second, CustomersMerged(customer_id=anna, merged_id=other, merged_at=NOW)))
+        await until_waiting(loyalty)
+    await beside
+    assert [await loyalty.balance(each) for each in (other, anna, third)] == [0, 10, 20]
+    await loyalty.hear(purchase(number, 20_000))
+    assert await loyalty.balance(third) == 30
+    assert await loyalty.differences() == []
+
+
 async def test_a_card_that_is_introduced_beside_a_merge_opens_the_survivors_account(
     loyalty: Loyalty, second: Loyalty, api: httpx.AsyncClient
 ) -> None:

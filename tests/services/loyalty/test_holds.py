@@ -17,7 +17,7 @@ from contracts.purchases import PurchaseCompleted
 from services.loyalty.holds import release_timed_out
 from services.loyalty.quotes import abandon_stale
 from tests.services.loyalty.test_terminals import with_key
-from tests.services.loyalty.world import NOW, Loyalty, adjust, card, problem, purchase
+from tests.services.loyalty.world import NOW, OLGA, Loyalty, adjust, cancelled, card, problem, purchase
 
 
 class Till:
@@ -111,6 +111,77 @@ async def test_held_points_are_reserved_and_taken_by_the_completed_purchase(
     assert await loyalty.differences() == []
 
 
+async def test_a_receipt_that_became_smaller_takes_only_the_points_that_it_can_be_paid_with(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api, 50)
+    await adjust(api, customer_id, 20, expires_at=(NOW + timedelta(days=1)).isoformat())
+    await adjust(api, customer_id, 20, expires_at=(NOW + timedelta(days=2)).isoformat())
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    smaller = purchase(number, 1_550, 1_000, receipt=bought.receipt_id)
+    await loyalty.hear(paid(smaller, hold))
+
+    (redeemed,) = await loyalty.said(PointsRedeemed)
+    assert (redeemed.points, redeemed.paid_minor, redeemed.missing) == (26, 2_550, 0)
+    assert (redeemed.balance_after, redeemed.available_after) == (64, 64)
+    assert await shown(api, customer_id) == {"balance": 64, "available": 64, "held": 0, "debt": 0}
+    receipt = (await api.get(f"/purchases/{bought.receipt_id}")).json()
+    assert (receipt["points_paid"], receipt["paid_minor"]) == (26, 2_550)
+    assert [(line["points_paid"], line["paid_minor"]) for line in receipt["lines"]] == [(16, 1_550), (10, 1_000)]
+    assert [(each["state"], each["points"], each["missing"]) for each in receipt["holds"]] == [("captured", 60, 0)]
+    left = await loyalty.rows("SELECT remaining FROM lots ORDER BY expires_at")
+    assert [row.remaining for row in left] == [0, 14, 50]
+    assert await loyalty.differences() == []
+    await loyalty.hear(cancelled(smaller))
+    assert (await shown(api, customer_id))["balance"] == 90
+    assert await loyalty.differences() == []
+
+
+async def test_a_receipt_that_has_nothing_left_to_pay_gives_the_points_back(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await loyalty.hear(paid(purchase(number, 0, receipt=bought.receipt_id), hold))
+
+    assert await shown(api, customer_id) == {"balance": 100, "available": 100, "held": 0, "debt": 0}
+    assert await loyalty.said(PointsRedeemed) == []
+    assert [each.because for each in await loyalty.said(HoldReleased)] == ["not_captured"]
+    assert await loyalty.differences() == []
+
+
+async def test_held_points_are_taken_at_the_worth_that_they_were_held_at(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    await set_redemption(api, customer_id, 15_000)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    assert hold["worth_minor"] == 9_000
+    await set_redemption(api, customer_id, 5_000)
+    currency = {"code": "points", "name_ru": "баллы", "name_en": "points", "scale": 0, "worth_minor": 500}
+    await loyalty.set_terms(points_currencies=[currency], since=NOW + timedelta(seconds=1))
+    loyalty.use_clock(lambda: NOW + timedelta(seconds=2))
+    smaller = purchase(number, 3_100, receipt=bought.receipt_id, completed_at=NOW + timedelta(seconds=2))
+    await loyalty.hear(paid(smaller, hold))
+
+    (redeemed,) = await loyalty.said(PointsRedeemed)
+    assert (redeemed.points, redeemed.paid_minor, redeemed.missing) == (21, 3_100, 0)
+    assert await loyalty.differences() == []
+
+
+async def set_redemption(api: httpx.AsyncClient, customer_id: UUID, coefficient: int) -> None:
+    headers = {"Idempotency-Key": str(uuid4()), **OLGA}
+    form = {"redemption_coefficient": coefficient, "reason": "employee"}
+    answer = await api.put(f"/customers/{customer_id}/coefficients", json=form, headers=headers)
+    assert answer.status_code == 204, answer.text
+
+
 async def test_the_same_request_again_holds_once(loyalty: Loyalty, api: httpx.AsyncClient, till: Till) -> None:
     number, customer_id = await rich(loyalty, api)
     bought = purchase(number, 100_000)
@@ -184,6 +255,25 @@ async def test_a_capture_after_the_time_out_takes_what_is_left_and_reports_the_r
     assert await loyalty.differences() == []
 
 
+async def test_a_capture_after_the_time_out_of_a_smaller_receipt_misses_only_what_that_needs(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await time_out(loyalty)
+    await adjust(api, customer_id, -95)
+    await loyalty.hear(paid(purchase(number, 2_000, receipt=bought.receipt_id), hold))
+
+    (redeemed,) = await loyalty.said(PointsRedeemed)
+    assert (redeemed.points, redeemed.missing, redeemed.paid_minor) == (5, 15, 2_000)
+    assert [each.points_missing for each in await loyalty.said(PointsAccrued)] == [15]
+    receipt = (await api.get(f"/purchases/{bought.receipt_id}")).json()
+    assert [(each["state"], each["missing"]) for each in receipt["holds"]] == [("captured", 15)]
+    assert await loyalty.differences() == []
+
+
 async def test_a_capture_after_the_time_out_with_nothing_left_is_a_purchase_like_any_other(
     loyalty: Loyalty, api: httpx.AsyncClient, till: Till
 ) -> None:
@@ -197,6 +287,117 @@ async def test_a_capture_after_the_time_out_with_nothing_left_is_a_purchase_like
 
     assert await loyalty.said(PointsRedeemed) == []
     assert (await shown(api, customer_id))["balance"] == 47
+    assert await loyalty.differences() == []
+
+
+async def test_a_capture_after_the_time_out_takes_nothing_from_a_blocked_customer(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await time_out(loyalty)
+    await loyalty.hear(CustomerBlocked(customer_id=customer_id, blocked_at=NOW, reason="suspected_fraud"))
+    await loyalty.hear(paid(bought, hold))
+
+    assert await loyalty.said(PointsRedeemed) == []
+    (accrued,) = await loyalty.said(PointsAccrued)
+    assert (accrued.points_paid, accrued.points_missing, accrued.withheld) == (0, 60, "account_frozen")
+    assert (await shown(api, customer_id))["balance"] == 100
+    receipt = (await api.get(f"/purchases/{bought.receipt_id}")).json()
+    assert (receipt["points_paid"], receipt["paid_minor"]) == (0, 6_000)
+    assert [(each["state"], each["missing"]) for each in receipt["holds"]] == [("captured", 60)]
+    assert await loyalty.differences() == []
+
+
+async def test_a_capture_after_the_time_out_takes_nothing_for_a_blocked_member_of_the_family(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, holder_id = await rich(loyalty, api)
+    members = card()
+    member_id = await loyalty.knows(members)
+    headers = {"Idempotency-Key": str(uuid4()), **OLGA}
+    assert (await api.post(f"/customers/{holder_id}/members/{member_id}", headers=headers)).status_code == 201
+    bought = purchase(members, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await time_out(loyalty)
+    await loyalty.hear(CustomerBlocked(customer_id=member_id, blocked_at=NOW, reason="suspected_fraud"))
+    await loyalty.hear(paid(bought, hold))
+    assert (await shown(api, holder_id))["balance"] == 100
+
+    await loyalty.hear(purchase(number, 2_000))
+    assert (await shown(api, holder_id))["balance"] == 101
+    assert await loyalty.differences() == []
+
+
+async def test_points_held_before_the_customer_was_blocked_are_taken(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await loyalty.hear(CustomerBlocked(customer_id=customer_id, blocked_at=NOW, reason="suspected_fraud"))
+    await loyalty.hear(paid(bought, hold))
+
+    (redeemed,) = await loyalty.said(PointsRedeemed)
+    assert (redeemed.points, redeemed.missing) == (60, 0)
+    assert await shown(api, customer_id) == {"balance": 40, "available": 40, "held": 0, "debt": 0}
+    assert await loyalty.differences() == []
+
+
+async def test_another_customers_card_pays_nothing_for_the_first_ones_hold_where_that_one_is_blocked(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    others, other_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await loyalty.hear(CustomerBlocked(customer_id=other_id, blocked_at=NOW, reason="suspected_fraud"))
+    await loyalty.hear(paid(purchase(others, 100_000, receipt=bought.receipt_id), hold))
+
+    assert (await shown(api, other_id))["balance"] == 100
+    assert (await shown(api, customer_id))["held"] == 60
+    await time_out(loyalty)
+    assert await shown(api, customer_id) == {"balance": 100, "available": 100, "held": 0, "debt": 0}
+    assert await loyalty.differences() == []
+
+
+async def test_a_till_that_released_its_hold_and_names_it_all_the_same_took_the_money_off(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    assert (await till.ask(bought.receipt_id, "release")).status_code == 200
+    await adjust(api, customer_id, -50)
+    await loyalty.hear(paid(bought, hold))
+
+    (redeemed,) = await loyalty.said(PointsRedeemed)
+    assert (redeemed.points, redeemed.missing, redeemed.paid_minor) == (50, 10, 6_000)
+    assert (await shown(api, customer_id))["balance"] == 47
+    assert await loyalty.differences() == []
+
+
+async def test_a_capture_after_the_time_out_leaves_points_that_cannot_be_spent_yet(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api, 60)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    hold = await till.hold(bought, 60)
+    await time_out(loyalty)
+    soon, later = NOW + timedelta(days=1), NOW + timedelta(days=2)
+    await adjust(api, customer_id, 50, activates_at=soon.isoformat(), expires_at=later.isoformat())
+    await loyalty.hear(paid(bought, hold))
+
+    left = await loyalty.rows("SELECT remaining, pending FROM lots WHERE amount IN (50, 60) ORDER BY expires_at")
+    assert [(row.remaining, row.pending) for row in left] == [(50, True), (0, False)]
+    assert await shown(api, customer_id) == {"balance": 97, "available": 47, "held": 0, "debt": 0}
     assert await loyalty.differences() == []
 
 

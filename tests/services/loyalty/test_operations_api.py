@@ -2,7 +2,7 @@
 
 import csv
 import io
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -11,10 +11,12 @@ import openpyxl
 import pytest
 
 from chassis.database import utc_now
+from chassis.ids import new_id
 from chassis.periods import PeriodAsked
-from services.loyalty.operations_api import COLUMNS, ID_MARGIN, OPERATIONS, entered_within
+from contracts.loyalty_commands import AccruePoints
+from services.loyalty.operations_api import ID_MARGIN, OPERATIONS, columns, entered_within
 from services.loyalty.tables import operations
-from tests.services.loyalty.world import NOW, Loyalty, adjust, came_back, card, post, problem, purchase
+from tests.services.loyalty.world import NOW, OLGA, Loyalty, adjust, came_back, card, post, problem, purchase
 
 
 async def found(api: httpx.AsyncClient, **query: Any) -> list[Any]:
@@ -57,6 +59,7 @@ async def test_an_operation_says_all_that_is_known_of_it(loyalty: Loyalty, api: 
         "accrued": 57,
         "deducted": 0,
         "receipt_id": "r-anna",
+        "establishment": None,
         "store_id": "367",
         "terminal_id": "367-1",
         "receipt_currency": "RUB",
@@ -70,11 +73,66 @@ async def test_an_operation_says_all_that_is_known_of_it(loyalty: Loyalty, api: 
         "actor": None,
         "reason": None,
         "comment": None,
+        "idempotency_key": None,
     }
     assert (returned["points"], returned["accrued"], returned["deducted"]) == (-50, 0, 50)
     assert (returned["store_id"], returned["reverses"]) == ("367", bought["id"])
     assert (gift["reversed_by"], gift["customer_id"], gift["store_id"]) == ([reversal["id"]], str(boris), None)
     assert (reversal["reverses"], reversal["reason"], reversal["actor"]) == (gift["id"], "mistake", "operator:olga")
+
+
+TOWN = {"code": "town", "name_ru": "Город", "name_en": "Town"}
+FUEL = {"code": "fuel", "name_ru": "Топливо", "name_en": "Fuel"}
+KINDS = [
+    {"code": "main", "name_ru": "Основной", "name_en": "Main", "points_currency": "points"},
+    {"code": "litres", "name_ru": "Литры", "name_en": "Litres", "points_currency": "points", "establishment": "fuel"},
+]
+
+
+async def test_an_establishment_is_that_of_the_store_at_the_time_or_of_the_account(
+    loyalty: Loyalty, api: httpx.AsyncClient
+) -> None:
+    first = [{**TOWN, "stores": ["367"]}, {**FUEL, "stores": ["400"]}]
+    await loyalty.set_terms(account_kinds=KINDS, establishments=first)
+    moved = [{**TOWN, "stores": []}, {**FUEL, "stores": ["367", "400"]}]
+    await loyalty.set_terms(since=NOW - timedelta(minutes=30), establishments=moved)
+    number = card()
+    customer_id = await loyalty.knows(number)
+    await loyalty.hear(purchase(number, 2_000), purchase(number, 4_000, completed_at=NOW))
+    await loyalty.hear(purchase(number, 6_000, store_id="1"))
+    await adjust(api, customer_id, 7)
+    await adjust(api, customer_id, 8, account="litres")
+
+    shown = {each["points"]: each["establishment"] for each in await found(api)}
+    assert shown == {1: "town", 2: "fuel", 3: None, 7: None, 8: "fuel"}
+    own = (await api.get(f"/customers/{customer_id}/operations")).json()["items"]
+    assert {each["points"]: each["establishment"] for each in own} == shown
+    assert await kinds(api, establishment="town") == [("purchase", 1)]
+    assert await kinds(api, establishment="fuel") == [("manual", 8), ("purchase", 2)]
+    assert await kinds(api, establishment="nowhere") == []
+    head, *rows = await table(api, "/operations.csv?establishment=fuel")
+    assert [row[head.index("Establishment")] for row in rows] == ["fuel", "fuel"]
+
+
+async def test_what_was_done_by_hand_keeps_its_idempotency_key(loyalty: Loyalty, api: httpx.AsyncClient) -> None:
+    customer_id = await loyalty.knows(card())
+    path, headers = f"/customers/{customer_id}/operations", {**OLGA, "Idempotency-Key": "olga-57"}
+    done = [await api.post(path, json={"points": 5, "reason": "gift"}, headers=headers) for _ in range(2)]
+    headers["Idempotency-Key"] = "olga-58"
+    back = await api.post(f"/operations/{done[0].json()['id']}/reversal", json={"reason": "mistake"}, headers=headers)
+    assert (done[0].json()["idempotency_key"], back.json()["idempotency_key"]) == ("olga-57", "olga-58")
+    command = AccruePoints(
+        command_id=new_id(), customer_id=customer_id, points=3, trigger="birthday", occasion="birthday", reason="gift"
+    )
+    await loyalty.hear(command)
+    await loyalty.rows("TRUNCATE idempotency_keys")
+    assert [(each["points"], each["idempotency_key"]) for each in await found(api)] == [
+        (3, str(command.command_id)),
+        (-5, "olga-58"),
+        (5, "olga-57"),
+    ]
+    head, *rows = await table(api, "/operations.csv?type=manual")
+    assert rows[0][head.index("Idempotency key")] == "olga-57"
 
 
 async def test_operations_are_found_by_what_they_are(loyalty: Loyalty, api: httpx.AsyncClient) -> None:
@@ -146,7 +204,7 @@ async def test_pages_follow_one_another_from_the_newest(loyalty: Loyalty, api: h
 async def test_a_table_has_what_the_pages_have(loyalty: Loyalty, api: httpx.AsyncClient) -> None:
     anna, _ = await anna_and_boris(loyalty, api)
     head, *rows = await table(api, "/operations.csv?time_zone=Europe/Moscow")
-    assert head == [column.title for column in COLUMNS]
+    assert head == [column.title for column in columns([])]
     assert [row[0] for row in rows] == [each["id"] for each in await found(api)]
     bought = dict(zip(head, rows[-1], strict=True))
     assert (bought["Receipt total"], bought["Currency"], bought["Points"]) == ("1140.50", "RUB", "57")
@@ -169,8 +227,8 @@ async def test_a_workbook_has_what_the_pages_have_with_real_numbers_and_dates(
 
 async def test_the_head_is_in_russian_for_who_reads_russian(api: httpx.AsyncClient) -> None:
     (head,) = await table(api, "/operations.csv", "ru")
-    assert head[:5] == ["Операция", "Тип", "Совершена", "Проведена", "Магазин"]
-    assert len(head) == len(COLUMNS)
+    assert head[:6] == ["Операция", "Тип", "Совершена", "Проведена", "Заведение", "Магазин"]
+    assert len(head) == len(columns([]))
 
 
 async def test_a_comment_that_is_a_formula_is_none_in_a_spreadsheet(loyalty: Loyalty, api: httpx.AsyncClient) -> None:

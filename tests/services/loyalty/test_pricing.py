@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.ids import new_id
-from services.loyalty.paying import most_points, paid_by_line, payable_minor, worth_minor
+from services.loyalty.paying import least_points, most_points, paid_by_line, payable_minor, worth_minor
 from services.loyalty.pricing import Pricing, Standing, divide, of_returned, price_purchase, split
 from services.loyalty.purchases import Line
 from services.loyalty.terms import Excluded, Level, PointsCurrencyTerms, Terms, terms_at
@@ -170,6 +170,20 @@ def test_the_most_points_are_worth_no_more_than_is_payable_and_one_step_more_wou
     more = points + step
     exact = Fraction(more * currency.worth_minor * coefficient, 10**currency.scale * 10_000)
     assert more > available or exact > payable
+
+
+@given(currencies, st.integers(0, 10**9), st.integers(1, 20_000))
+def test_the_fewest_points_cover_the_money_and_one_less_would_not(
+    currency: PointsCurrencyTerms, money: int, coefficient: int
+) -> None:
+    points = least_points(money, currency, coefficient)
+    assert worth_minor(points, currency, coefficient) >= money
+    assert points == 0 or worth_minor(points - 1, currency, coefficient) < money
+
+
+def test_points_that_stand_for_nothing_cover_nothing() -> None:
+    currency = PointsCurrencyTerms(code="points", name_ru="баллы", name_en="points", worth_minor=100)
+    assert least_points(0, currency, 0) == 0
 
 
 @given(totals, shares, st.data())

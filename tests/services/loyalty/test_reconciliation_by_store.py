@@ -53,6 +53,9 @@ async def test_each_store_and_day_has_its_receipts_money_and_points(loyalty: Loy
     assert (second["store_id"], second["receipts"], second["total_minor"], second["returns"]) == ("368", 2, 50_000, 0)
     (only,) = await store_days(api, "2025-11-01", "2025-11-30", store_id="368")
     assert only == second
+    asked = {"day": "2025-11-02", "store_id": "367"}
+    (receipt,) = (await api.get("/reconciliation/receipts", params=asked)).json()["items"]
+    assert [(each["store_id"], each["terminal_id"]) for each in receipt["returns"]] == [("999", "367-1")]
 
 
 async def test_a_day_ends_at_midnight_of_the_programmes_time_zone(loyalty: Loyalty, api: httpx.AsyncClient) -> None:

@@ -10,12 +10,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from contracts.loyalty import PointsRefunded, PointsReturned
+from contracts.customers import CustomersMerged, CustomersUnmerged
+from contracts.loyalty import OperationReversed, PointsRefunded, PointsReturned
 from contracts.purchases import PurchaseCompleted
 from services.loyalty.lots import Moved, back_to, moved
 from tests.services.loyalty.test_holds import Till, paid, shown
 from tests.services.loyalty.test_terminals import with_key
-from tests.services.loyalty.world import NOW, Loyalty, adjust, came_back, cancelled, card, purchase
+from tests.services.loyalty.world import NOW, Loyalty, adjust, came_back, cancelled, card, post, purchase
 
 DAY = timedelta(days=1)
 
@@ -134,6 +135,87 @@ async def test_a_debt_leaves_other_points_that_are_there_to_be_taken_first(
     await adjust(api, customer_id, 20)
     await loyalty.hear(came_back(bought, {1: 100_000}))
     assert await shown(api, customer_id) == {"balance": -10, "available": 0, "held": 0, "debt": 10}
+    assert await loyalty.differences() == []
+
+
+async def owing(loyalty: Loyalty, api: httpx.AsyncClient, customer_id: UUID, number: str, points: int) -> None:
+    """The customer owes so many points, and has none: goods came back whose points were spent."""
+    await loyalty.set_terms(returned_but_spent="debt")
+    earning = purchase(number, 0, points * 2_000)
+    await loyalty.hear(earning)
+    await adjust(api, customer_id, -(await shown(api, customer_id))["available"])
+    await loyalty.hear(came_back(earning, {2: points * 2_000}))
+    assert (await shown(api, customer_id))["debt"] == points
+
+
+@pytest.mark.parametrize("parts", [[100_000], [20_000, 30_000, 50_000], [90_000, 10_000]])
+async def test_points_that_come_back_pay_what_is_owed_first(
+    loyalty: Loyalty, api: httpx.AsyncClient, parts: list[int]
+) -> None:
+    await loyalty.set_terms(not_earning={"products": ["p1"]})
+    customer_id, bought = await bought_with_points(loyalty, api, 60, 100_000, lots=((50, 10), (10, 20)))
+    assert bought.card_number is not None
+    await owing(loyalty, api, customer_id, bought.card_number, 25)
+    for money in parts:
+        await loyalty.hear(came_back(bought, {1: money}))
+
+    assert await shown(api, customer_id) == {"balance": 35, "available": 35, "held": 0, "debt": 0}
+    assert await lots(loyalty) == [(35, 10)]
+    refunds = await loyalty.said(PointsRefunded)
+    assert sum(each.points for each in refunds) == 60
+    assert sum(each.debt_paid or 0 for each in refunds) == 25
+    assert (refunds[-1].balance_after, refunds[-1].available_after) == (35, 35)
+    assert await loyalty.differences() == []
+
+
+async def test_points_that_come_back_and_live_again_pay_what_is_owed_first(
+    loyalty: Loyalty, api: httpx.AsyncClient
+) -> None:
+    await loyalty.set_terms(not_earning={"products": ["p1"]})
+    customer_id, bought = await bought_with_points(loyalty, api, 60, 100_000, lots=((10, 10), (50, 20)))
+    assert bought.card_number is not None
+    await owing(loyalty, api, customer_id, bought.card_number, 25)
+    await loyalty.rows("UPDATE lots SET expires_at = :now WHERE expires_at < :soon", now=NOW, soon=NOW + 15 * DAY)
+    await loyalty.hear(came_back(bought, {1: 100_000}))
+
+    assert await shown(api, customer_id) == {"balance": 35, "available": 35, "held": 0, "debt": 0}
+    assert await lots(loyalty) == [(35, 20)]
+    assert await loyalty.differences() == []
+
+
+async def test_what_paid_a_debt_of_the_survivors_goes_back_when_their_merge_is_undone(
+    loyalty: Loyalty, api: httpx.AsyncClient
+) -> None:
+    await loyalty.set_terms(not_earning={"products": ["p1"]})
+    other, bought = await bought_with_points(loyalty, api, 60, 100_000, lots=((50, 10), (50, 20)))
+    number = card()
+    anna = await loyalty.knows(number)
+    await loyalty.hear(CustomersMerged(customer_id=anna, merged_id=other, merged_at=NOW))
+    await owing(loyalty, api, anna, number, 25)
+    await loyalty.hear(came_back(bought, {1: 100_000}))
+    assert await shown(api, anna) == {"balance": 35, "available": 35, "held": 0, "debt": 0}
+    await adjust(api, anna, 65)
+    await loyalty.hear(CustomersUnmerged(customer_id=anna, merged_id=other, unmerged_at=NOW + DAY))
+
+    assert await loyalty.refused() == []
+    assert [await loyalty.balance(each) for each in (other, anna)] == [100, 0]
+    assert await loyalty.differences() == []
+
+
+async def test_a_deduction_that_is_reversed_pays_what_is_owed_first(loyalty: Loyalty, api: httpx.AsyncClient) -> None:
+    number = card()
+    customer_id = await loyalty.knows(number)
+    await adjust(api, customer_id, 50, expires_at=(NOW + 10 * DAY).isoformat())
+    await adjust(api, customer_id, 10, expires_at=(NOW + 20 * DAY).isoformat())
+    taken = await adjust(api, customer_id, -60)
+    await owing(loyalty, api, customer_id, number, 25)
+    for points in (20, 30, 10):
+        answer = await post(api, f"/operations/{taken['id']}/reversal", points=points)
+        assert answer.status_code == 201, answer.text
+
+    assert await shown(api, customer_id) == {"balance": 35, "available": 35, "held": 0, "debt": 0}
+    assert await lots(loyalty) == [(35, 10)]
+    assert [each.debt_paid for each in await loyalty.said(OperationReversed)] == [20, 5, None]
     assert await loyalty.differences() == []
 
 

@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import httpx
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -23,6 +24,24 @@ async def test_a_return_takes_back_only_what_those_lines_earned(loyalty: Loyalty
     assert (returned.points, returned.balance_after, returned.cause) == (7, 50, "return")
     assert await loyalty.balance(customer_id) == 50
     assert await loyalty.differences() == []
+
+
+async def test_a_return_says_where_the_goods_came_back(loyalty: Loyalty, api: httpx.AsyncClient) -> None:
+    number = card()
+    await loyalty.knows(number)
+    bought = purchase(number, 100_000, 14_000)
+    await loyalty.hear(bought)
+    await loyalty.hear(came_back(bought, {2: 14_000}, store_id="400", terminal_id="400-2"))
+    await loyalty.hear(cancelled(bought))
+
+    shown = (await api.get(f"/purchases/{bought.receipt_id}")).json()
+    assert (shown["store_id"], shown["terminal_id"]) == ("367", "367-1")
+    assert [(each["store_id"], each["terminal_id"]) for each in shown["returns"]] == [
+        ("400", "400-2"),
+        ("367", "367-1"),
+    ]
+    said = await loyalty.said(PointsReturned)
+    assert [(each.store_id, each.terminal_id) for each in said] == [("400", "400-2"), ("367", "367-1")]
 
 
 async def test_a_return_that_comes_again_takes_nothing_more(loyalty: Loyalty) -> None:
