@@ -187,9 +187,7 @@ async def _movements_back(
 ) -> Sequence[Movement]:
     """Where so many points go, `before` of them having gone already."""
     if original.points < 0:
-        taken = await lots.taken_by(tx, original.account_id, original.id)
-        if account.id != original.account_id:
-            await lots.bring(tx, original.account_id, account.id, [each.lot for each in taken])
+        taken = await lots.taken_by(tx, original.account_id, original.id, back_to=account.id)
         return lots.back_to(taken, before - (-original.points + moved(taken)), points)
     own = [lot for lot in await lots.filled(tx, account.id) if lot.source == original.id]
     return _all_of(own, points)

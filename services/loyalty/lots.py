@@ -22,7 +22,7 @@ SELECT lot, (moved.points + COALESCE((
         ON back.account_id = later.account_id AND back.operation_id = later.id AND back.lot = moved.lot
     WHERE later.reverses = $2
 ), 0))::bigint AS points, lots.expires_at, lots.pending
-FROM lot_movements AS moved JOIN lots ON lots.account_id = moved.account_id AND lots.operation_id = lot
+FROM lot_movements AS moved JOIN lots ON lots.account_id = $3 AND lots.operation_id = lot
 WHERE moved.account_id = $1 AND moved.operation_id = $2 AND lot <> $2
 ORDER BY lots.expires_at NULLS LAST, lot
 """
@@ -85,9 +85,16 @@ class Moved(NamedTuple):
     pending: bool
 
 
-async def taken_by(tx: Transaction, account_id: UUID, operation_id: UUID) -> list[Moved]:
-    """What an operation took from lots, less what has gone back to them, soonest-expiring first."""
-    return [Moved(*row) for row in await tx.sql(TAKEN, account_id, operation_id)]
+async def taken_by(tx: Transaction, account_id: UUID, operation_id: UUID, back_to: UUID) -> list[Moved]:
+    """What an operation took from lots, less what has gone back to them, soonest-expiring first.
+
+    It goes `back_to` the account that its own one was merged into meanwhile, which has these lots from now on: their
+    time is that of the lots there, which may live on.
+    """
+    if back_to != account_id:
+        before = await tx.sql(TAKEN, account_id, operation_id, account_id)
+        await bring(tx, account_id, back_to, [row.lot for row in before])
+    return [Moved(*row) for row in await tx.sql(TAKEN, account_id, operation_id, back_to)]
 
 
 def spendable(lots: Iterable[Lot]) -> list[Lot]:

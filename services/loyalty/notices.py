@@ -36,7 +36,8 @@ GROUP BY account_id, asked.day ORDER BY asked.day, account_id
 async def announce_expiry(tx: Transaction) -> bool:
     """Tell of points that burn on the days that have come near; True where more may be to be told.
 
-    The accounts of a day are collected once, then told of in pieces: what was spent meanwhile is not told of.
+    The accounts of a day are collected once, then told of in pieces: what was spent meanwhile is not told of, nor what
+    lies on accounts that are frozen, if their time stands still.
     """
     terms = await terms_now(tx)
     if terms.notice_days_before is None:
@@ -72,6 +73,8 @@ async def _tell(tx: Transaction, terms: Rules, told: Sequence[Any]) -> None:
     )
     for row in await tx.sql(ENDING, *asked):
         account = by_id[row.account_id]
+        if account.is_frozen and not terms.lots_age_while_frozen:
+            continue
         tx.say(
             PointsExpiring(
                 **of_account(account), points=row.points, expires_at=row.expires_at, available=account.available

@@ -64,9 +64,7 @@ async def refund(
 ) -> Refund:
     """Give so many points of a payment back to the locked account, `before` of them having come back already."""
     terms = await terms_now(tx)
-    taken = await lots.taken_by(tx, payment.account_id, payment.id)
-    if account.id != payment.account_id:
-        await lots.bring(tx, payment.account_id, account.id, [each.lot for each in taken])
+    taken = await lots.taken_by(tx, payment.account_id, payment.id, back_to=account.id)
     nowhere = before - (payment.points + moved(taken))
     giving = give_back(taken, nowhere, points, tx.now, revives=terms.refund_revives_days is not None)
     operation = Operation(

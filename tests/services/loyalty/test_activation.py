@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from chassis.jobs import Job, run_job
+from contracts.customers import CustomerBlocked
 from contracts.loyalty import PointsAccrued, PointsActivated, PointsExpiring
 from services.loyalty import activation, notices
 from services.loyalty.activation import activate_due_lots
@@ -117,6 +118,18 @@ async def test_days_that_were_missed_are_told_of_late(loyalty: Loyalty, api: htt
     await loyalty.rows("INSERT INTO notice_days VALUES (:day, now())", day=(NOW + 4 * DAY).date())
     await announce(loyalty)
     assert [each.points for each in await loyalty.said(PointsExpiring)] == [5, 6, 7]
+
+
+@pytest.mark.parametrize(("age", "told"), [(True, [10]), (False, [])])
+async def test_blocked_customers_are_told_only_where_their_points_age(
+    loyalty: Loyalty, api: httpx.AsyncClient, age: bool, told: list[int]
+) -> None:
+    await loyalty.set_terms(lots_age_while_frozen=age)
+    customer_id = await loyalty.knows(card())
+    await adjust(api, customer_id, 10, expires_at=(NOW + 7 * DAY).isoformat())
+    await loyalty.hear(CustomerBlocked(customer_id=customer_id, reason="fraud", blocked_at=NOW))
+    await announce(loyalty)
+    assert [each.points for each in await loyalty.said(PointsExpiring)] == told
 
 
 async def test_nobody_is_told_where_the_terms_say_so(loyalty: Loyalty, api: httpx.AsyncClient) -> None:

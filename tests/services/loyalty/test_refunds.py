@@ -102,6 +102,24 @@ async def test_points_whose_time_ended_meanwhile_are_revived_or_stay_burned_as_t
     assert await loyalty.differences() == []
 
 
+async def test_points_come_back_to_lots_that_live_on_with_the_survivor_of_a_merge(
+    loyalty: Loyalty, api: httpx.AsyncClient
+) -> None:
+    await loyalty.set_terms(lot_life_days=100, lots_live_on_with_activity=True, refund_revives_days=None)
+    customer_id, bought = await bought_with_points(loyalty, api, 60, 100_000, lots=((100, 10),))
+    number = card()
+    survivor_id = await loyalty.knows(number)
+    await loyalty.hear(CustomersMerged(customer_id=survivor_id, merged_id=customer_id, merged_at=NOW))
+    loyalty.use_clock(lambda: NOW + 50 * DAY)
+    await loyalty.hear(purchase(number, 1_000, completed_at=NOW + 50 * DAY))
+    loyalty.use_clock(lambda: NOW + 120 * DAY)
+    await loyalty.hear(came_back(bought, {1: 100_000}))
+
+    (refunded,) = await loyalty.said(PointsRefunded)
+    assert (refunded.points, refunded.burned) == (60, 0)
+    assert await loyalty.differences() == []
+
+
 async def test_what_was_spent_already_is_owed_where_the_terms_say_so_and_the_next_accruals_pay(
     loyalty: Loyalty, api: httpx.AsyncClient
 ) -> None:
