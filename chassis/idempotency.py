@@ -74,8 +74,8 @@ def key_of(request: Request) -> str | None:
 async def answer_once(tx: Transaction, request: Request, key: str, act: Callable[[], Awaitable[Response]]) -> Response:
     """What `act` answers, or what it answered the first time. Where it has no effect, it raises.
 
-    A key belongs to the method and the path. Raises `Problem` 409 while another request with the key is at work,
-    409 where the first answer was to be shown once, 422 where the key was used for something else.
+    A key belongs to the method and the path. Raises `Problem` 409 while another request with the key is at work, 409
+    where the first answer was to be shown once, 422 where the key was used for something else, or by another caller.
     """
     route = f"{request.method} {request.scope['raw_path'].decode('ascii')}"
     request_hash = await _hash_of(request)
@@ -140,7 +140,8 @@ def _first_answer(kept: sa.Row[Any], request_hash: bytes) -> Response:
 
 
 async def _hash_of(request: Request) -> bytes:
+    """Of what is asked, and of who asks, where callers have keys of their own."""
     asked = hashlib.blake2b(request.scope["query_string"], digest_size=32)
-    asked.update(b"\0")
+    asked.update(f"\0{getattr(request.state, 'caller', '')}\0".encode())
     asked.update(await request.body())
     return asked.digest()

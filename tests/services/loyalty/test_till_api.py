@@ -127,6 +127,14 @@ async def test_a_repetition_says_nothing_anew(loyalty: Loyalty, api: httpx.Async
     assert len(await loyalty.said(PurchaseCompleted)) == 1
 
 
+async def test_a_till_is_not_told_what_another_one_was_answered(loyalty: Loyalty, api: httpx.AsyncClient) -> None:
+    here, there = await with_key(api, "367-04", "367"), await with_key(api, "112-01", "112")
+    assert (await send(api, here, "cancel", form_of(PurchaseCancelled), once="1")).status_code == 202
+    answer = await send(api, there, "cancel", form_of(PurchaseCancelled), once="1")
+    assert await problem(answer) == (422, "idempotency_key_reused")
+    assert len(await loyalty.said(PurchaseCancelled)) == 1
+
+
 async def test_a_blocked_till_says_nothing_and_is_not_told_what_it_said(
     loyalty: Loyalty, api: httpx.AsyncClient
 ) -> None:
