@@ -81,8 +81,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
                 taking = asyncio.create_task(self._take())
                 await self._process(batch)
                 self._idle.set()
-            with contextlib.suppress(KafkaError):
-                await self._offsets_committed()
+            await self._offsets_committed()
         finally:
             tasks = [task for task in (taking, stopping, self._committing) if task is not None]
             for task in tasks:
@@ -121,10 +120,12 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
     async def _take(self) -> Batch:
         """Wait for records, or for a partition to stand further on, and decode them; go on while a batch is in hand.
 
-        What was gathered before the partitions changed hands is dropped.
+        What was gathered before the partitions changed hands is dropped. Raises what kept offsets from being committed.
         """
         batch = Batch(self.assignment)
         while True:
+            if self._committing is not None and self._committing.done():
+                self._committing.result()
             fetched = await self._fetch(batch)
             if batch.assignment != self.assignment:
                 batch = Batch(self.assignment)
@@ -233,6 +234,10 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
                     await self.consumer.commit(batch.positions)
         except (CommitFailedError, IllegalStateError):
             log.warning("offsets_not_committed", group=self.group, why="the partitions went to another worker")
+            return
+        except Exception:
+            if not self._gives_up(batch):
+                raise
             return
         failpoint("after_offset_commit")
         self.progress.advanced()

