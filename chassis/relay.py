@@ -50,7 +50,7 @@ ROUND_MAX_BYTES = 16 * 1024 * 1024
 TRANSACTION_TIMEOUT_MS = 10_000
 TOKEN_PARTITION = TopicPartition("customers.events", 0)
 """Any partition that is always there: the token is the metadata of an offset of it, of the relay's own group."""
-ROUND_INTERVAL_S = 0.03
+ROUND_INTERVAL_S = 0.05
 """From one round's beginning to the next one's: what is said in many small transactions shares a Kafka transaction,
 which costs as much for one record as for a thousand."""
 ANNOUNCE = "SELECT pg_notify('outbox', '')"

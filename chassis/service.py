@@ -64,18 +64,14 @@ class Service:
         jobs: Sequence[Job] = (),
         companions: Sequence[Companion] = (),
         own_keys: Mapping[str, WhoseKey] | None = None,
-        lanes: int = 1,
         clock: Clock = utc_now,
     ) -> None:
-        """`lanes`: how many batches a process has in hand at once, each of other partitions; one waits for PostgreSQL
-        while another one is worked on."""
         self.name = name
         self.hears = hears
         self.api = api
         self.jobs = jobs
         self.companions = companions
         self.own_keys = own_keys
-        self.lanes = lanes
         self.clock = clock
 
     def run(self) -> None:
@@ -155,7 +151,7 @@ class _Process:
             self.for_batches,
             cap=Cap(settings.dead_letters_cap, timedelta(seconds=settings.dead_letters_window_s)),
         )
-        self.workers = [Worker(service.name, service.hears, delivery, settings) for _ in range(service.lanes)]
+        self.workers = [Worker(service.name, service.hears, delivery, settings) for _ in range(settings.worker_lanes)]
         self.relay = Relay(service.name, database, settings)
         self.announcer = Announcer(database)
         for each in (database, self.for_batches):

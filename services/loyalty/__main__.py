@@ -24,7 +24,6 @@ service = Service(
         Job(abandon_stale, every=timedelta(minutes=1)),
     ],
     own_keys={till_api.PREFIX + "/": whose_key},
-    lanes=2,
 )
 
 if __name__ == "__main__":
