@@ -142,6 +142,6 @@ def _first_answer(kept: sa.Row[Any], request_hash: bytes) -> Response:
 async def _hash_of(request: Request) -> bytes:
     """Of what is asked, and of who asks, where callers have keys of their own."""
     asked = hashlib.blake2b(request.scope["query_string"], digest_size=32)
-    asked.update(f"\0{getattr(request.state, 'caller', '')}\0".encode())
+    asked.update(f"\0{getattr(request.state, 'caller', '')}".encode())
     asked.update(await request.body())
     return asked.digest()

@@ -73,6 +73,10 @@ def test_nothing_is_marked_as_unfinished() -> None:
     assert [path for path in code if UNFINISHED.search(text(path))] == []
 
 
+def test_everything_in_the_repository_is_text() -> None:
+    assert [path for path in tracked() if b"\0" in path.read_bytes()] == []
+
+
 def test_a_file_is_one_room() -> None:
     assert [path for path in own_sources() if text(path).count("\n") > MOST_LINES] == []
 
