@@ -132,7 +132,7 @@ def _correction(
         balance=_balance(event),
         cause=cause,
         owed=of_purchase.owed if of_purchase else 0,
-        debt_paid=(of_purchase.debt_paid or 0) if of_purchase else 0,
+        debt_paid=event.debt_paid or 0,
         activates_at=of_purchase.activates_at if of_purchase else None,
     )
     return _told(tx, event, "points_corrected", str(event.operation_id), parameters)

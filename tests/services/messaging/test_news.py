@@ -152,6 +152,16 @@ async def test_what_is_taken_or_put_right_is_told_neutrally(messaging: Messaging
     ]
 
 
+async def test_what_comes_back_by_a_correction_names_what_paid_a_debt(messaging: Messaging) -> None:
+    anna = await messaging.customer(language="en")
+
+    await messaging.hears(taken_back(anna, 30).model_copy(update={"debt_paid": 20}))
+
+    assert await told(messaging, anna) == [
+        "+30 points by a correction on your account, 20 of them went to what was owed; balance 204"
+    ]
+
+
 async def test_a_decision_that_changed_no_points_is_not_told(messaging: Messaging) -> None:
     anna = await messaging.customer()
 
