@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from contracts.fields import CardNumber, Channel, Code, CustomerId, Language, Means, Moment, Phone
-from contracts.records import Command, Event, Part, State, Tombstone
+from contracts.records import Command, Event, State, Tombstone, part
 
 Name = Annotated[
     str, StringConstraints(max_length=100), Means("A person's name, at most 100 characters."), Field(examples=["Анна"])
@@ -106,7 +106,8 @@ class CustomerErased(_OfCustomer, type="customers.customer_erased.v1", topic="cu
     """When the customer was erased."""
 
 
-class Consent(Part):
+@part
+class Consent:
     """One recorded consent to advertising."""
 
     channel: Channel

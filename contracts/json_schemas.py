@@ -3,7 +3,7 @@
 import importlib
 import inspect
 import pkgutil
-from collections.abc import Iterator
+from collections.abc import Mapping
 from typing import Any, Final
 
 from pydantic.fields import FieldInfo
@@ -11,7 +11,7 @@ from pydantic.fields import FieldInfo
 import contracts
 from contracts.examples import EXAMPLES
 from contracts.fields import Means
-from contracts.records import BY_TYPE, Part, Record, Tombstone
+from contracts.records import BY_TYPE, PARTS, Record, Tombstone
 
 DIALECT: Final = "https://json-schema.org/draft/2020-12/schema"
 Schema = dict[str, Any]
@@ -36,22 +36,15 @@ def json_schema(record: type[Record]) -> Schema:
     if issubclass(record, Tombstone):
         return head | {"type": "null"}
     schema = record.model_json_schema()
-    parts = {part.__name__: part for part in _parts(Part)}
     for name, definition in schema.get("$defs", {}).items():
-        _tell_meanings(definition, parts[name])
-    _tell_meanings(schema, record)
+        _tell_meanings(definition, PARTS[name])
+    _tell_meanings(schema, record.model_fields)
     return head | schema | {"description": head["description"], "examples": [EXAMPLES[record.type]]}
 
 
-def _parts(part: type[Part]) -> Iterator[type[Part]]:
-    for each in part.__subclasses__():
-        yield each
-        yield from _parts(each)
-
-
-def _tell_meanings(schema: Schema, model: type[Part]) -> None:
+def _tell_meanings(schema: Schema, fields: Mapping[str, FieldInfo]) -> None:
     """Give each field one description (what it is there for, then unit and format) and its examples."""
-    for name, field in model.model_fields.items():
+    for name, field in fields.items():
         described = schema["properties"][name]
         described.pop("title", None)
         for branch in described.get("anyOf", ()):

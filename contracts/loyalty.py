@@ -19,7 +19,7 @@ from contracts.fields import (
     StoreId,
     TerminalId,
 )
-from contracts.records import Event, Part, State
+from contracts.records import Event, State, part
 
 SignedPoints = Annotated[
     int,
@@ -36,7 +36,8 @@ Actor = Annotated[
 ]
 
 
-class CategoryTotal(Part):
+@part
+class CategoryTotal:
     """What one product category contributed to a receipt."""
 
     category: Annotated[str, StringConstraints(max_length=100), Field(examples=["BANANAS"])]
@@ -314,7 +315,8 @@ class FamilyLeft(OfAccount, type="loyalty.family_left.v1", topic="loyalty.events
     """When."""
 
 
-class TermsChange(Part):
+@part
+class TermsChange:
     """One term of the programme that is another one from now on."""
 
     term: Annotated[str, StringConstraints(max_length=64), Field(examples=["lot_life_days"])]
@@ -363,7 +365,8 @@ class AccountUnfrozen(OfAccount, type="loyalty.account_unfrozen.v1", topic="loya
     age meanwhile; else 0."""
 
 
-class CurrencyBalance(Part):
+@part
+class CurrencyBalance:
     """One account of a customer."""
 
     points_currency: PointsCurrency

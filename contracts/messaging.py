@@ -5,12 +5,13 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints
 
 from contracts.fields import Channel, Code, Currency, CustomerId, Id, Moment
-from contracts.records import Command, Event, Part
+from contracts.records import Command, Event, part
 
 Parameter = Annotated[str, StringConstraints(max_length=500)] | int
 
 
-class Button(Part):
+@part
+class Button:
     """A button under the message; a press comes back to the bot as `data`."""
 
     label: Annotated[str, StringConstraints(min_length=1, max_length=64), Field(examples=["10"])]

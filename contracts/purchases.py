@@ -17,12 +17,13 @@ from contracts.fields import (
     StoreId,
     TerminalId,
 )
-from contracts.records import Event, Part
+from contracts.records import Event, part
 
 MAX_LINES = 500
 
 
-class PurchaseLine(Part):
+@part
+class PurchaseLine:
     """One line of a receipt: `total_minor = amount_minor - discount_minor`."""
 
     line_no: Annotated[int, Field(ge=1, le=10_000, examples=[1])]
@@ -112,7 +113,8 @@ class PurchaseCompleted(_ByCustomer, type="pos.purchase_completed.v1", topic="po
         return self
 
 
-class ReturnedLine(Part):
+@part
+class ReturnedLine:
     """What came back of one line of the purchase."""
 
     line_no: Annotated[int, Field(ge=1, le=10_000, examples=[1])]

@@ -1,21 +1,35 @@
 """The three kinds of record on the bus, and the register of all of them by their CloudEvents type."""
 
 import re
-from typing import Any, ClassVar, Self
+from collections.abc import Mapping
+from typing import Any, ClassVar, Final, Self, TypeVar, dataclass_transform
 
 from pydantic import BaseModel, ConfigDict
+from pydantic.dataclasses import dataclass
+from pydantic.fields import FieldInfo
 
 TYPE_PATTERN = re.compile(r"^([a-z]+\.[a-z_]+)\.v([1-9][0-9]*)$")
 
 
-class Part(BaseModel):
-    """A piece of a record. Unknown fields are ignored: a newer writer of the same version may add optional ones."""
+READ_AS: Final = ConfigDict(extra="ignore", strict=False, use_attribute_docstrings=True)
+"""Unknown fields are ignored: a newer writer of the same version may add optional ones."""
+PARTS: dict[str, Mapping[str, FieldInfo]] = {}
+"""The fields of each part, by the name of its class."""
+AnyPart = TypeVar("AnyPart")
 
-    model_config = ConfigDict(frozen=True, extra="ignore", strict=False, use_attribute_docstrings=True)
+
+@dataclass_transform(kw_only_default=True, frozen_default=True)
+def part(cls: type[AnyPart]) -> type[AnyPart]:
+    """A piece of a record. A receipt has many of them: with slots they are made in less time than models are."""
+    made = dataclass(slots=True, frozen=True, kw_only=True, config=READ_AS)(cls)
+    PARTS[made.__name__] = made.__pydantic_fields__
+    return made  # type: ignore[return-value]
 
 
-class Record(Part):
+class Record(BaseModel):
     """One record: JSON value of `topic`, its CloudEvents `type`, keyed by `key`."""
+
+    model_config = READ_AS | ConfigDict(frozen=True)
 
     type: ClassVar[str]
     topic: ClassVar[str]

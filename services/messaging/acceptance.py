@@ -147,7 +147,7 @@ def _columns(tx: Transaction, messages: Sequence[Message]) -> Sequence[Sequence[
 
 
 def _buttons(asked: Asked) -> str:
-    return orjson.dumps([[button.model_dump() for button in row] for row in asked.buttons]).decode()
+    return orjson.dumps(asked.buttons).decode()
 
 
 async def _refuse_reused_keys(tx: Transaction, repeated: Sequence[Asked]) -> None:

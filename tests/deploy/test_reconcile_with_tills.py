@@ -24,7 +24,7 @@ from chassis.outbox import Word
 from chassis.provisioning import provision
 from chassis.publishing import Publisher
 from chassis.settings import Settings
-from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
+from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned, ReturnedLine
 from contracts.records import BY_TYPE, Record
 from contracts.topics import TOPICS
 from deploy import cli, till_reconciliation
@@ -314,7 +314,8 @@ async def test_returns_are_held_against_the_ledger_too(chain: Chain, number: str
 
 def _of_nothing(back: PurchaseReturned) -> PurchaseReturned:
     (line,) = back.lines
-    return back.model_copy(update={"lines": [line.model_copy(update={"line_no": 77})]})
+    unknown = ReturnedLine(line_no=77, quantity=line.quantity, total_minor=line.total_minor)
+    return back.model_copy(update={"lines": [unknown]})
 
 
 async def test_a_record_of_those_days_that_is_no_purchase_is_named(chain: Chain, number: str) -> None:
