@@ -163,11 +163,14 @@ async def _settle(built: Scene, customers: int) -> None:
 
 
 @contextlib.contextmanager
-def workers(scene: Scene, count: int) -> Iterator[None]:
-    """So many processes of loyalty, each a worker and a relay (of which one leads)."""
+def workers(scene: Scene, count: int, *, relay_apart: bool = False) -> Iterator[None]:
+    """So many processes of loyalty, each a worker and a relay (of which one leads), or one process more for the relay
+    alone."""
     with contextlib.ExitStack() as running:
+        if relay_apart:
+            running.enter_context(process(scene, "relay"))
         for _ in range(count):
-            running.enter_context(process(scene, "worker", "relay"))
+            running.enter_context(process(scene, *(["worker"] if relay_apart else ["worker", "relay"])))
         yield
 
 

@@ -25,13 +25,17 @@ SELECT count(*) / extract(epoch FROM max(finish) - max(start)) FROM committed, b
 
 
 async def measure(server: EmbeddedPostgres, receipts: int, seconds: int) -> list[Figure]:
-    """One worker, two, one hot account, and the yardsticks: pgbench, a drained topic, accrual's SQL alone."""
+    """One worker, two, one beside a relay of its own process, one hot account.
+
+    The yardsticks: pgbench, a drained topic, accrual's SQL alone.
+    """
     words = words_of(receipts, CUSTOMERS)
     tpcb = pgbench.tpcb(server, seconds)
     drain = Figure("kafka.drain", await drained(server, words), "records/s")
     bare = await sql_only.measure(server, words[: sql_only.RECEIPTS], customers=CUSTOMERS)
     one, one_laws = await throughput(server, "accrual.one_worker", words, processes=1)
     two, two_laws = await throughput(server, "accrual.two_workers", words, processes=2)
+    apart, apart_laws = await throughput(server, "accrual.relay_apart", words, processes=1, relay_apart=True)
     hot, hot_laws = await throughput(server, "accrual.hot_account", words_of(receipts, 1), processes=1)
     return [
         tpcb,
@@ -44,18 +48,20 @@ async def measure(server: EmbeddedPostgres, receipts: int, seconds: int) -> list
         against(two, tpcb, wanted="3.0"),
         against(two, one),
         two_laws,
+        against(apart, one),
+        apart_laws,
         against(hot, one, wanted="0.9"),
         hot_laws,
     ]
 
 
 async def throughput(
-    server: EmbeddedPostgres, name: str, words: list[Word], *, processes: int
+    server: EmbeddedPostgres, name: str, words: list[Word], *, processes: int, relay_apart: bool = False
 ) -> tuple[Figure, Figure]:
     """Purchases per second with so many processes, and how many laws were found broken after it."""
     async with scene(server, name.replace(".", "_"), customers=CUSTOMERS) as here:
         await here.publish(words)
-        with workers(here, processes):
+        with workers(here, processes, relay_apart=relay_apart):
             await here.wait_for(len(words))
         return Figure(name, await rate(here, here.since), "purchases/s"), laws(name, await violations(here, len(words)))
 
