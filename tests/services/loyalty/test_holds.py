@@ -591,6 +591,34 @@ async def test_a_bad_quote_names_its_field(loyalty: Loyalty, api: httpx.AsyncCli
     assert await problem(foreign) == (422, "unknown_currency")
 
 
+@pytest.mark.parametrize(
+    ("line", "field", "english", "russian"),
+    [
+        (
+            {"total_minor": 1},
+            "lines[1].total_minor",
+            "must be amount_minor - discount_minor: 50000",
+            "должно быть amount_minor - discount_minor: 50000",
+        ),
+        (
+            {"line_no": 1},
+            "lines",
+            "two lines have the same line_no; give each line its own",
+            "у двух строк одинаковый line_no; дайте каждой строке свой",
+        ),
+    ],
+)
+async def test_a_quote_whose_lines_make_no_receipt_is_told_by_field_in_the_tills_language(
+    api: httpx.AsyncClient, till: Till, line: dict[str, int], field: str, english: str, russian: str
+) -> None:
+    form = quote_form(purchase(card(), 100_000, 50_000))
+    form["lines"][1] |= line
+    for language, detail in (("en", english), ("ru", russian)):
+        till.api.headers["Accept-Language"] = language
+        answer = await till.ask("r-bad", "quote", **form)
+        assert answer.json()["errors"] == [{"field": field, "detail": detail}]
+
+
 async def test_a_receipt_with_points_held_is_not_quoted_again(
     loyalty: Loyalty, api: httpx.AsyncClient, till: Till
 ) -> None:
