@@ -12,8 +12,8 @@ import pytest
 
 from chassis.actor import Actor
 from services.loyalty import terminals
-from tests.harness import until, waiters
-from tests.services.loyalty.test_terminals import do, put
+from tests.services.loyalty.test_concurrency import until_waiting
+from tests.services.loyalty.tills import do, put
 from tests.services.loyalty.world import NOW, Loyalty, problem
 
 ANNA = Actor("operator", "anna")
@@ -34,13 +34,6 @@ async def done_by(api: httpx.AsyncClient, name: str, what: str) -> None:
     headers = {"Kopilka-Actor": f"operator:{name}", "Idempotency-Key": str(uuid4())}
     answer = await api.post(f"/terminals/367-04/{what}", headers=headers)
     assert answer.is_success, answer.text
-
-
-async def until_somebody_waits(loyalty: Loyalty) -> None:
-    async def somebody_waits() -> bool:
-        return await waiters(loyalty.database) > 0
-
-    await until(somebody_waits, what="somebody waits for a lock")
 
 
 async def test_everything_done_to_a_till_is_kept_with_who_did_it(loyalty: Loyalty, api: httpx.AsyncClient) -> None:
@@ -129,7 +122,7 @@ async def test_of_two_writers_at_once_the_second_one_sees_what_the_first_one_did
     async with loyalty.database.transaction() as tx:
         await terminals.block(tx, "367-04", ANNA)
         beside = asyncio.create_task(do(api, "367-04", what))
-        await until_somebody_waits(loyalty)
+        await until_waiting(loyalty)
     assert (await beside).is_success
     assert [what for what, _, _ in await told(api)] == [*history, "registered"]
     assert (await told(api))[-2] == ("blocked", "operator:anna", None)
@@ -141,7 +134,7 @@ async def test_two_who_register_a_till_at_once_are_both_in_its_history(
     async with loyalty.database.transaction() as tx:
         assert await terminals.register(tx, "367-04", "367", ANNA)
         same, other = [asyncio.create_task(put(api, "367-04", store)) for store in ("367", "112")]
-        await until_somebody_waits(loyalty)
+        await until_waiting(loyalty)
     assert [(await each).status_code for each in (same, other)] == [200, 200]
     history = await told(api)
     assert history[-2:] == [("moved", "operator:olga", "112"), ("registered", "operator:anna", "367")]

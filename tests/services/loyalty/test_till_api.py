@@ -14,7 +14,7 @@ from contracts.parties import PASSES_ON
 from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
 from contracts.records import Record
 from services.loyalty import till_api
-from tests.services.loyalty.test_terminals import do, with_key
+from tests.services.loyalty.tills import do, with_key
 from tests.services.loyalty.world import Loyalty, card, problem, purchase
 
 FROM_PATH_AND_KEY = ("receipt_id", "store_id", "terminal_id")
