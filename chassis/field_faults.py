@@ -91,8 +91,12 @@ TEXTS: Final = {
 """Our own words for pydantic's error types: its own are English only, and some quote what was sent."""
 OF_CONTRACTS: Final = {
     "quantity": N_("must be a decimal above zero in quotes, with at most three digits after the point"),
+    "line_total": N_("must be amount_minor - discount_minor: {sum}"),
+    "line_no": N_("two lines have the same line_no; give each line its own"),
+    "total": N_("must be what the lines' total_minor add up to: {sum}"),
+    "discount": N_("must be what the lines' discount_minor add up to: {sum}"),
 }
-"""The same for the error types that the contracts add (`contracts/fields.py`)."""
+"""The same for the error types that the contracts add (`contracts/fields.py`, `contracts/purchases.py`)."""
 
 
 def faults_of(errors: Sequence[Mapping[str, Any]]) -> list[Fault]:
@@ -126,8 +130,10 @@ def nul_in(value: object) -> Sequence[str | int] | None:
 
 
 def _fault(error: Mapping[str, Any]) -> Fault:
-    location = error["loc"]
-    values = {name: _without_or(value) for name, value in (error.get("ctx") or {}).items()}
+    """A validator of a whole model names the field by `at` in its context: the way to it from the model."""
+    context: Mapping[str, Any] = error.get("ctx") or {}
+    location = (*error["loc"], *context.get("at", ()))
+    values = {name: _without_or(value) for name, value in context.items()}
     if error["type"] == "json_invalid" and location[0] == "body" and isinstance(location[-1], int):
         return Fault("body", NOT_JSON, {"position": location[-1]})
     detail = TEXTS.get(error["type"]) or OF_CONTRACTS.get(error["type"])

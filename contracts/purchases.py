@@ -1,8 +1,10 @@
 """What tills say on `pos.purchases`: a purchase completed, returned in part or whole, or cancelled."""
 
+from collections.abc import Sequence
 from typing import Annotated, Self
 
 from pydantic import ConfigDict, Field, StringConstraints, model_validator
+from pydantic_core import PydanticCustomError
 
 from contracts.fields import (
     CardNumber,
@@ -40,6 +42,40 @@ class PurchaseLine:
     """Discount on the line."""
     total_minor: Annotated[MoneyMinor, Field(examples=[108000])]
     """What was paid for the line, in money and with points."""
+
+
+def line_does_not_add_up(lines: Sequence[PurchaseLine], line: PurchaseLine) -> PydanticCustomError:
+    """What the validator of a model that has the lines raises; `at` is the way to the field from there."""
+    return PydanticCustomError(
+        "line_total",
+        "line {line_no}: total_minor is not amount_minor - discount_minor",
+        {
+            "at": ("lines", lines.index(line), "total_minor"),
+            "line_no": line.line_no,
+            "sum": line.amount_minor - line.discount_minor,
+        },
+    )
+
+
+def line_no_twice() -> PydanticCustomError:
+    """The same, where two of the lines have one number."""
+    return PydanticCustomError("line_no", "lines: two lines have the same line_no", {"at": ("lines",)})
+
+
+def _total_differs(given: int, added_up: int) -> PydanticCustomError:
+    return PydanticCustomError(
+        "total",
+        "total_minor is {given}, but the lines add up to {sum}",
+        {"at": ("total_minor",), "given": given, "sum": added_up},
+    )
+
+
+def _discount_differs(given: int, added_up: int) -> PydanticCustomError:
+    return PydanticCustomError(
+        "discount",
+        "discount_minor is {given}, but the lines' discounts add up to {sum}",
+        {"at": ("discount_minor",), "given": given, "sum": added_up},
+    )
 
 
 class _ByCustomer(Event):
@@ -100,16 +136,16 @@ class PurchaseCompleted(_ByCustomer, type="pos.purchase_completed.v1", topic="po
         numbers = set()
         for line in self.lines:
             if line.amount_minor - line.discount_minor != line.total_minor:
-                raise ValueError(f"line {line.line_no}: total_minor is not amount_minor - discount_minor")
+                raise line_does_not_add_up(self.lines, line)
             total += line.total_minor
             discount += line.discount_minor
             numbers.add(line.line_no)
         if len(numbers) != len(self.lines):
-            raise ValueError("lines: two lines have the same line_no")
+            raise line_no_twice()
         if total != self.total_minor:
-            raise ValueError(f"total_minor is {self.total_minor}, but the lines add up to {total}")
+            raise _total_differs(self.total_minor, total)
         if discount != self.discount_minor:
-            raise ValueError(f"discount_minor is {self.discount_minor}, but the lines' discounts add up to {discount}")
+            raise _discount_differs(self.discount_minor, discount)
         return self
 
 
@@ -148,10 +184,10 @@ class PurchaseReturned(_ByCustomer, type="pos.purchase_returned.v1", topic="pos.
     @model_validator(mode="after")
     def _adds_up(self) -> Self:
         if len({line.line_no for line in self.lines}) != len(self.lines):
-            raise ValueError("lines: two lines have the same line_no")
+            raise line_no_twice()
         total = sum(line.total_minor for line in self.lines)
         if total != self.total_minor:
-            raise ValueError(f"total_minor is {self.total_minor}, but the lines add up to {total}")
+            raise _total_differs(self.total_minor, total)
         return self
 
 

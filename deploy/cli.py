@@ -309,6 +309,15 @@ def list_tills() -> None:
         terminals.show_list(api, _console())
 
 
+@tills.command("changes", help=_("What was done to a till and who did it, the newest first."))
+def show_changes_of_till(
+    till: SomeTill,
+    most: Annotated[int, typer.Option(min=1, max=200, help=_("At most so many."))] = 20,
+) -> None:
+    with ServiceApi(run_settings()) as api:
+        terminals.show_changes(api, _console(), till, most=most)
+
+
 @exports.command("operations", help=_("Operations by when they were entered, the newest first."))
 def export_operations(
     output: Output,

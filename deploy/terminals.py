@@ -49,6 +49,24 @@ def show_list(api: ServiceApi, console: Console) -> None:
     console.print(table if table.row_count else _("No tills."))
 
 
+def show_changes(api: ServiceApi, console: Console, terminal_id: str, *, most: int) -> None:
+    """What was done to the till and who did it, the newest first."""
+    table = Table(box=None, pad_edge=False, padding=(0, 2))
+    for heading in (_("When"), _("What"), _("Store"), _("Who")):
+        table.add_column(heading, no_wrap=True)
+    changes = {
+        "registered": _("registered"),
+        "moved": _("moved"),
+        "key_set": _("new key"),
+        "blocked": _("blocked"),
+        "unblocked": _("let in again"),
+    }
+    for change in api.get("loyalty", f"{_path(terminal_id)}/changes", limit=most)["items"]:
+        what, store = changes[change["what"]], Text(change["store_id"] or "")
+        table.add_row(moment(change["at"]), what, store, Text(change["actor"]))
+    console.print(table)
+
+
 def _tills(api: ServiceApi) -> Iterator[Till]:
     cursor = None
     while True:

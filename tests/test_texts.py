@@ -8,9 +8,10 @@ import pytest
 from babel.messages.catalog import Message
 from babel.messages.pofile import read_po
 
+from chassis.field_faults import OF_CONTRACTS
 from chassis.languages import LANGUAGES, SOURCE_LANGUAGE, catalogue_path
 from contracts.fields import Language
-from tests.texts import Text, texts_of, texts_of_contracts
+from tests.texts import Text, error_types_of, texts_of, texts_of_contracts
 
 REPOSITORY = Path(__file__).parent.parent
 PACKAGES = [REPOSITORY / "chassis", *sorted(path.parent for path in (REPOSITORY / "services").glob("*/__init__.py"))]
@@ -40,6 +41,10 @@ def test_a_translation_takes_no_value_that_its_text_does_not_give(package: Path,
         for translation in _translations(message):
             assert _names(translation) <= given, translation
         assert given <= set().union(*map(_names, _translations(message))), text
+
+
+def test_each_error_type_of_the_contracts_is_told_in_words_of_ours() -> None:
+    assert error_types_of(REPOSITORY / "contracts") == OF_CONTRACTS.keys()
 
 
 def _said(package: Path) -> set[Text]:

@@ -1,5 +1,6 @@
 """What a package says to people, found in its code and templates, to compare with its catalogues."""
 
+import ast
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ SAID = {
 }
 CODES = {"Problem": (2,)}
 VALIDATORS = {"ValueError": (1,)}
+RAISED = "PydanticCustomError"
 
 Text = str | tuple[str, ...]
 
@@ -33,6 +35,19 @@ def texts_of(package: Path) -> set[Text]:
 def texts_of_contracts(contracts: Path) -> set[Text]:
     """What the contracts' validators say; it reaches people through the problem documents."""
     return set(_extract(contracts, CODE, VALIDATORS))
+
+
+def error_types_of(contracts: Path) -> set[str]:
+    """The types of errors that the contracts add to pydantic's, whether by a validator or by a schema."""
+    calls = [
+        node
+        for file in contracts.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Call)
+    ]
+    raised = [call.args[0] for call in calls if isinstance(call.func, ast.Name) and call.func.id == RAISED]
+    named = [keyword.value for call in calls for keyword in call.keywords if keyword.arg == "custom_error_type"]
+    return {ast.literal_eval(each) for each in (*raised, *named)}
 
 
 def _extract(package: Path, methods: list[tuple[str, str]], keywords: Any) -> Iterator[Text]:

@@ -9,7 +9,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from chassis.field_faults import N_
 from chassis.request_transaction import Tx, service_router
 from contracts.fields import MAX_MINOR, CardNumber, Code, Currency, CustomerId, Phone, ReceiptId
-from contracts.purchases import MAX_LINES, PurchaseLine
+from contracts.purchases import MAX_LINES, PurchaseLine, line_does_not_add_up, line_no_twice
 from services.loyalty import reserving
 from services.loyalty.documents import HoldOut
 from services.loyalty.guessing import GuardedRoute
@@ -39,10 +39,15 @@ class QuoteForm(BaseModel):
     def _names_one(self) -> "QuoteForm":
         if sum(getattr(self, name) is not None for name in NAMES) != 1:
             raise ValueError(N_("name the customer by one of card_number, phone and customer_id"))
+        return self
+
+    @model_validator(mode="after")
+    def _adds_up(self) -> "QuoteForm":
+        for line in self.lines:
+            if line.amount_minor - line.discount_minor != line.total_minor:
+                raise line_does_not_add_up(self.lines, line)
         if len({line.line_no for line in self.lines}) != len(self.lines):
-            raise ValueError(N_("lines: two lines have the same line_no"))
-        if any(line.amount_minor - line.discount_minor != line.total_minor for line in self.lines):
-            raise ValueError(N_("lines: a total_minor is not amount_minor - discount_minor"))
+            raise line_no_twice()
         return self
 
     @property

@@ -29,6 +29,7 @@ OperationType = Literal[
     "reversal",
     "review",
 ]
+TerminalChange = Literal["registered", "moved", "key_set", "blocked", "unblocked"]
 
 terms = sa.Table(
     "terms",
@@ -355,6 +356,21 @@ terminals = sa.Table(
     sa.CheckConstraint("(blocked_at IS NULL) = (blocked_by IS NULL)", name="blocked"),
     comment="The tills that speak HTTP. `key_hash`: SHA-256 of the secret, which is kept nowhere.",
 )
+
+terminal_changes = sa.Table(
+    "terminal_changes",
+    metadata,
+    sa.Column("id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("terminal_id", sa.Text, nullable=False),
+    sa.Column("what", sa.Text, nullable=False),
+    moment("at"),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("store_id", sa.Text),
+    sa.CheckConstraint(f"what IN {get_args(TerminalChange)}", name="what"),
+    sa.CheckConstraint("store_id IS NULL OR what IN ('registered', 'moved')", name="store"),
+    comment="Who did what to a till, append-only. `store_id`: where it stands from then on.",
+)
+sa.Index("terminal_changes_terminal_id_id_idx", terminal_changes.c.terminal_id, terminal_changes.c.id)
 
 guesses = sa.Table(
     "guesses",

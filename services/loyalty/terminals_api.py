@@ -1,4 +1,4 @@
-"""The operators' HTTP API over the tills that speak HTTP: registering them, their keys, blocking."""
+"""The operators' HTTP API over the tills that speak HTTP: registering, keys, blocking, who did what."""
 
 from datetime import datetime
 from typing import Annotated
@@ -13,10 +13,12 @@ from chassis.pagination import Keyset, Page, Paging
 from chassis.request_transaction import Tx, service_router
 from contracts.fields import StoreId
 from services.loyalty import tables, terminals
+from services.loyalty.tables import TerminalChange
 
 router = service_router(prefix="/terminals", tags=["tills"])
 
 IN_ORDER = Keyset([tables.terminals.c.terminal_id])
+NEWEST_FIRST = Keyset([tables.terminal_changes.c.id], descending=True)
 TerminalPath = Annotated[str, Path(min_length=1, max_length=64, description="The chain's own code of the till.")]
 
 
@@ -48,6 +50,17 @@ class KeyOut(BaseModel):
 
     terminal_id: str
     key: str = Field(examples=["kopilka_till_gm3domjnga2a_Zx3kqjTt0kV0H1h4m0i1Vd0r0k9o0c1Qn2s3b4v5w6y"])
+
+
+class TerminalChangeOut(BaseModel):
+    """One thing done to a till."""
+
+    model_config = ConfigDict(from_attributes=True)
+
+    at: datetime
+    what: TerminalChange
+    store_id: str | None = Field(description="Where it stands from then on, of a till registered or moved.")
+    actor: str = Field(examples=["operator:anna"])
 
 
 @router.put("/{terminal_id:path}", responses={201: {"model": TerminalOut, "description": "It was not known before."}})
@@ -86,3 +99,12 @@ async def list_terminals(tx: Tx, paging: Paging) -> Page[TerminalOut]:
     """The tills that speak HTTP, by their ids."""
     rows, following = await IN_ORDER.page(tx, sa.select(*terminals.SHOWN), paging)
     return Page(items=[TerminalOut.model_validate(row) for row in rows], next=following)
+
+
+@router.get("/{terminal_id:path}/changes")
+async def list_changes(terminal_id: TerminalPath, tx: Tx, paging: Paging) -> Page[TerminalChangeOut]:
+    """What was done to the till and who did it, the newest first."""
+    await terminals.shown(tx, terminal_id)
+    select = sa.select(tables.terminal_changes).where(tables.terminal_changes.c.terminal_id == terminal_id)
+    rows, following = await NEWEST_FIRST.page(tx, select, paging)
+    return Page(items=[TerminalChangeOut.model_validate(row) for row in rows], next=following)

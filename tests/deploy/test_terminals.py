@@ -2,6 +2,7 @@
 
 import asyncio
 import io
+import re
 import uuid
 from collections.abc import AsyncIterator, Callable
 
@@ -80,6 +81,28 @@ async def test_a_till_is_registered_gets_a_key_and_is_shut_out_and_let_in(house:
 
     await told(house, lambda api, console: terminals.unblock(api, console, till))
     assert await opens(house, key)
+
+
+async def test_what_was_done_to_a_till_is_shown_with_who_did_it(house: RunSettings) -> None:
+    await told(house, lambda api, console: terminals.register(api, console, "367-04", "367"))
+    await told(house, lambda api, console: terminals.show_new_key(api, console, "367-04"))
+    for work in (terminals.block, terminals.unblock):
+        await told(house, lambda api, console, work=work: work(api, console, "367-04"))  # type: ignore[misc]
+    await told(house, lambda api, console: terminals.register(api, console, "367-04", "112"))
+
+    (head, *lines) = await told(house, lambda api, console: terminals.show_changes(api, console, "367-04", most=20))
+    assert head.split() == ["When", "What", "Store", "Who"]
+    rows = [re.split(r"\s{2,}", line.strip()) for line in lines]
+    assert [row[1:-1] for row in rows] == [
+        ["moved", "112"],
+        ["let in again"],
+        ["blocked"],
+        ["new key"],
+        ["registered", "367"],
+    ]
+    assert all(row[-1].startswith("operator") for row in rows)
+    newest = await told(house, lambda api, console: terminals.show_changes(api, console, "367-04", most=1))
+    assert [line.split() for line in newest] == [head.split(), lines[0].split()]
 
 
 async def test_a_till_that_nobody_registered_is_told_so(house: RunSettings) -> None:

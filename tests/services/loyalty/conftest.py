@@ -16,6 +16,7 @@ from services.loyalty.api import router
 from services.loyalty.tables import metadata
 from tests.emptying import emptying
 from tests.infra import Postgres
+from tests.services.loyalty.tills import Till, with_key
 from tests.services.loyalty.world import Loyalty
 
 
@@ -56,3 +57,8 @@ async def api(loyalty: Loyalty) -> AsyncIterator[httpx.AsyncClient]:
     )
     async with httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url="http://127.0.0.1") as client:
         yield client
+
+
+@pytest.fixture
+async def till(api: httpx.AsyncClient) -> Till:
+    return Till(api, await with_key(api))

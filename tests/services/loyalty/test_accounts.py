@@ -10,8 +10,7 @@ from contracts.customers import CustomerBlocked
 from contracts.holds import HoldReleased
 from contracts.loyalty import Balance, CoefficientsChanged, FamilyJoined, FamilyLeft, PointsAccrued
 from services.loyalty.terms import Rules
-from tests.services.loyalty.test_holds import Till
-from tests.services.loyalty.test_terminals import with_key
+from tests.services.loyalty.tills import Till, with_key
 from tests.services.loyalty.world import NOW, OLGA, Loyalty, adjust, card, post, problem, purchase
 
 LITRES = {"code": "litres", "name_ru": "литры", "name_en": "litres", "scale": 2, "worth_minor": 6_000}

@@ -10,7 +10,7 @@ from chassis.ids import new_id
 from contracts.customers import CustomerBlocked
 from contracts.loyalty import PointsAdjusted
 from contracts.loyalty_commands import AccruePoints, BurnPoints
-from tests.services.loyalty.test_holds import shown
+from tests.services.loyalty.tills import shown
 from tests.services.loyalty.world import NOW, Loyalty, card
 
 

@@ -9,16 +9,10 @@ import pytest
 
 from contracts.loyalty import PointsAccrued, PointsRefunded
 from tests.off_the_bus import came
-from tests.services.loyalty.test_holds import Till, paid, rich, shown
-from tests.services.loyalty.test_terminals import with_key
+from tests.services.loyalty.tills import Till, paid, rich, shown, with_key
 from tests.services.loyalty.world import NOW, Loyalty, adjust, came_back, cancelled, card, purchase
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-async def till(api: httpx.AsyncClient) -> Till:
-    return Till(api, await with_key(api))
 
 
 async def test_a_replayed_event_never_awards_twice(loyalty: Loyalty, api: httpx.AsyncClient) -> None:

@@ -12,8 +12,7 @@ import sqlalchemy as sa
 
 from contracts.customers import Card
 from contracts.fields import ean13_check_digit
-from tests.services.loyalty.test_holds import Till
-from tests.services.loyalty.test_terminals import with_key
+from tests.services.loyalty.tills import Till, with_key
 from tests.services.loyalty.world import NOW, Loyalty, card, problem, purchase
 
 MOST = 3

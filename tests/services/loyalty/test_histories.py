@@ -5,23 +5,16 @@ from typing import Any
 from uuid import UUID
 
 import httpx
-import pytest
 
 from contracts.customers import CustomerBlocked, CustomersMerged, CustomersUnmerged
 from contracts.holds import HoldReleased
 from contracts.loyalty import PointsAccrued, PointsRedeemed, PointsReturned
 from services.loyalty.holds import release_timed_out
 from tests.services.loyalty.test_accounts import FUEL, LITRES, MAIN, POINTS, STATIONS
-from tests.services.loyalty.test_holds import Till, paid, rich, shown
-from tests.services.loyalty.test_terminals import with_key
+from tests.services.loyalty.tills import Till, paid, rich, shown
 from tests.services.loyalty.world import NOW, OLGA, Loyalty, adjust, came_back, card, post, purchase
 
 DAY = timedelta(days=1)
-
-
-@pytest.fixture
-async def till(api: httpx.AsyncClient) -> Till:
-    return Till(api, await with_key(api))
 
 
 def merged(survivor: UUID, other: UUID, at: datetime = NOW) -> CustomersMerged:

@@ -1,7 +1,7 @@
 """Limits: counted by the purchases' own time, whatever the batches; soft ones flag, hard ones withhold and refuse."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import Iterator
 from datetime import timedelta
 from itertools import product
 from typing import Any
@@ -21,9 +21,8 @@ from services.loyalty import limits, tables
 from services.loyalty.limits import Deed, Tally
 from services.loyalty.terms import all_terms
 from tests.harness import until, waiters
-from tests.services.loyalty.test_holds import Till, paid, rich
 from tests.services.loyalty.test_programme import change
-from tests.services.loyalty.test_terminals import with_key
+from tests.services.loyalty.tills import Till, paid, rich
 from tests.services.loyalty.world import NOW, Loyalty, came_back, cancelled, card, problem, purchase
 
 MINUTE = timedelta(minutes=1)
@@ -47,11 +46,6 @@ async def flagged(loyalty: Loyalty) -> list[tuple[str, str, int]]:
 async def withheld(loyalty: Loyalty) -> list[str | None]:
     """Of each purchase in the order in which it came, why it earned nothing."""
     return [each.withheld for each in await loyalty.said(PointsAccrued)]
-
-
-@pytest.fixture
-async def till(api: httpx.AsyncClient) -> AsyncIterator[Till]:
-    yield Till(api, await with_key(api))
 
 
 def groupings(many: int) -> Iterator[list[list[int]]]:

@@ -10,8 +10,7 @@ import pytest
 from chassis.ids import new_id
 from contracts.customers import Card, CustomersMerged, CustomersUnmerged
 from contracts.loyalty import Balance, PointsAccrued, PointsMoved
-from tests.services.loyalty.test_holds import Till, paid, shown
-from tests.services.loyalty.test_terminals import with_key
+from tests.services.loyalty.tills import Till, paid, shown, with_key
 from tests.services.loyalty.world import NOW, Loyalty, adjust, came_back, card, purchase
 
 HOUR = timedelta(hours=1)

@@ -10,8 +10,7 @@ import openpyxl
 
 from contracts.customers import CustomersMerged
 from services.loyalty.purchases_api import COLUMNS
-from tests.services.loyalty.test_holds import Till
-from tests.services.loyalty.test_terminals import with_key
+from tests.services.loyalty.tills import Till, with_key
 from tests.services.loyalty.world import NOW, Loyalty, came_back, cancelled, card, purchase
 
 HOUR = timedelta(hours=1)

@@ -14,8 +14,7 @@ from contracts.customers import CustomersMerged, CustomersUnmerged
 from contracts.loyalty import OperationReversed, PointsRefunded, PointsReturned
 from contracts.purchases import PurchaseCompleted
 from services.loyalty.lots import Moved, back_to, moved
-from tests.services.loyalty.test_holds import Till, paid, shown
-from tests.services.loyalty.test_terminals import with_key
+from tests.services.loyalty.tills import Till, paid, shown, with_key
 from tests.services.loyalty.world import NOW, Loyalty, adjust, came_back, cancelled, card, post, purchase
 
 DAY = timedelta(days=1)

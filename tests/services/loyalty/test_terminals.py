@@ -3,32 +3,17 @@
 import base64
 import re
 from typing import Any
-from urllib.parse import quote
 
 import httpx
 import pytest
 from structlog.testing import capture_logs
 
 from services.loyalty.tables import metadata
-from tests.services.loyalty.world import NOW, OLGA, Loyalty, post, problem
+from tests.services.loyalty.tills import do, put, with_key
+from tests.services.loyalty.world import NOW, OLGA, Loyalty, problem
 
 KEY = re.compile(r"kopilka_till_[a-z2-7]+_[A-Za-z0-9_-]{43}")
 NOWHERE = "/till/nowhere"
-
-
-async def put(api: httpx.AsyncClient, terminal_id: str, store_id: str = "367") -> httpx.Response:
-    return await api.put(f"/terminals/{terminal_id}", json={"store_id": store_id}, headers=OLGA)
-
-
-async def do(api: httpx.AsyncClient, terminal_id: str, what: str) -> httpx.Response:
-    return await post(api, f"/terminals/{terminal_id}/{what}", reason=None)
-
-
-async def with_key(api: httpx.AsyncClient, terminal_id: str = "367-04", store_id: str = "367") -> str:
-    assert (await put(api, quote(terminal_id, safe=""), store_id)).status_code in (200, 201)
-    answer = await do(api, quote(terminal_id, safe=""), "key")
-    assert answer.status_code == 201, answer.text
-    return str(answer.json()["key"])
 
 
 async def opens(api: httpx.AsyncClient, key: str) -> bool:

@@ -15,8 +15,8 @@ from contracts.customers import Card
 from services.loyalty.__main__ import service
 from tests.harness import House, until
 from tests.infra import Kafka, Postgres
-from tests.services.loyalty.test_terminals import with_key
 from tests.services.loyalty.test_till_api import form_of, send
+from tests.services.loyalty.tills import with_key
 from tests.services.loyalty.world import came_back, cancelled, card, purchase
 
 pytestmark = pytest.mark.timeout(240)

@@ -14,7 +14,7 @@ from contracts.parties import PASSES_ON
 from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
 from contracts.records import Record
 from services.loyalty import till_api
-from tests.services.loyalty.test_terminals import do, with_key
+from tests.services.loyalty.tills import do, with_key
 from tests.services.loyalty.world import Loyalty, card, problem, purchase
 
 FROM_PATH_AND_KEY = ("receipt_id", "store_id", "terminal_id")
@@ -45,6 +45,7 @@ async def send(
     *,
     receipt: str = RECEIPT,
     once: str | None = None,
+    language: str = "en",
 ) -> httpx.Response:
     return await api.post(
         f"/till/purchases/{receipt}/{what}",
@@ -53,6 +54,7 @@ async def send(
             "Authorization": f"Bearer {key}",
             "Idempotency-Key": once or str(uuid4()),
             "Content-Type": "application/json",
+            "Accept-Language": language,
         },
     )
 
@@ -162,11 +164,11 @@ async def test_a_blocked_till_says_nothing_and_is_not_told_what_it_said(
         ("complete", {"currency": "rub"}, "currency"),
         ("complete", {"lines": []}, "lines"),
         ("complete", {"lines": [{"line_no": 1}]}, "lines[0].product_id"),
-        ("complete", {"total_minor": 1}, "body"),
+        ("complete", {"total_minor": 1}, "total_minor"),
         ("complete", {"card_number": None, "phone": None, "customer_id": None}, "body"),
         ("return", {"return_id": ""}, "return_id"),
         ("return", {"lines": [{"line_no": 1, "quantity": "0", "total_minor": 1}]}, "lines[0].quantity"),
-        ("return", {"total_minor": 1}, "body"),
+        ("return", {"total_minor": 1}, "total_minor"),
         ("cancel", {"cancelled_at": None}, "cancelled_at"),
     ],
 )
@@ -180,10 +182,64 @@ async def test_what_is_wrong_is_named_as_the_till_sent_it(
     assert await loyalty.said(RECORDS[what]) == []
 
 
-async def test_sums_that_do_not_add_up_are_told_with_their_field(api: httpx.AsyncClient) -> None:
-    answer = await send(api, await with_key(api), "complete", form_of(PurchaseCompleted) | {"total_minor": 1})
-    (error,) = answer.json()["errors"]
-    assert error["detail"] == "total_minor is 1, but the lines add up to 114000"
+BANANAS, COFFEE = EXAMPLES[PurchaseCompleted.type]["lines"]
+(CAME_BACK,) = EXAMPLES[PurchaseReturned.type]["lines"]
+
+
+@pytest.mark.parametrize(
+    ("what", "change", "field", "english", "russian"),
+    [
+        (
+            "complete",
+            {"total_minor": 1},
+            "total_minor",
+            "must be what the lines' total_minor add up to: 114000",
+            "должно быть суммой total_minor всех строк: 114000",
+        ),
+        (
+            "return",
+            {"total_minor": 1},
+            "total_minor",
+            "must be what the lines' total_minor add up to: 30000",
+            "должно быть суммой total_minor всех строк: 30000",
+        ),
+        (
+            "complete",
+            {"discount_minor": 0},
+            "discount_minor",
+            "must be what the lines' discount_minor add up to: 6000",
+            "должно быть суммой discount_minor всех строк: 6000",
+        ),
+        (
+            "complete",
+            {"lines": [BANANAS, {**COFFEE, "total_minor": 30_000}]},
+            "lines[1].total_minor",
+            "must be amount_minor - discount_minor: 84000",
+            "должно быть amount_minor - discount_minor: 84000",
+        ),
+        (
+            "complete",
+            {"lines": [BANANAS, {**COFFEE, "line_no": 1}]},
+            "lines",
+            "two lines have the same line_no; give each line its own",
+            "у двух строк одинаковый line_no; дайте каждой строке свой",
+        ),
+        (
+            "return",
+            {"lines": [CAME_BACK, CAME_BACK], "total_minor": 60_000},
+            "lines",
+            "two lines have the same line_no; give each line its own",
+            "у двух строк одинаковый line_no; дайте каждой строке свой",
+        ),
+    ],
+)
+async def test_sums_that_do_not_add_up_are_told_by_field_in_the_callers_language(
+    api: httpx.AsyncClient, what: str, change: dict[str, Any], field: str, english: str, russian: str
+) -> None:
+    key, form = await with_key(api), form_of(RECORDS[what]) | change
+    for language, detail in (("en", english), ("ru", russian)):
+        answer = await send(api, key, what, form, language=language)
+        assert answer.json()["errors"] == [{"field": field, "detail": detail}]
 
 
 async def test_a_quantity_that_is_none_is_told_how_to_be_one(api: httpx.AsyncClient) -> None:

@@ -24,6 +24,7 @@ from contracts.records import Record
 from services.loyalty import reconciliation
 from services.loyalty.expiry import expire_due_lots
 from services.loyalty.handlers import hears
+from services.loyalty.holds import release_timed_out
 from services.loyalty.reconciliation import Difference
 from tests import off_the_bus
 
@@ -75,6 +76,11 @@ class Loyalty:
     async def expire(self) -> None:
         """Burn what has ended."""
         await run_job(Job(expire_due_lots, every=timedelta(days=1)), self.database)
+
+    async def time_out_holds(self) -> None:
+        """The time of all that is held is over."""
+        await self.rows("UPDATE holds SET expires_at = :now WHERE state = 'held'", now=NOW)
+        await run_job(Job(release_timed_out, every=timedelta(days=1)), self.database)
 
     async def set_terms(self, *, since: datetime = datetime(2000, 1, 2, tzinfo=UTC), **terms: Any) -> None:
         """From then on, or else from the beginning of time, the terms are these besides the newest ones."""
