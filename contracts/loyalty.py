@@ -1,6 +1,7 @@
 """What the loyalty service says: every ledger operation as one event, and the newest balance of each customer."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
@@ -71,7 +72,17 @@ class _Operation(OfAccount):
     """Of them, those that can be spent."""
 
 
-class PointsAccrued(_Operation, type="loyalty.points_accrued.v1", topic="loyalty.events"):
+class _OfPurchase(_Operation):
+    buyer_id: CustomerId | None = None
+    """Who bought, where the account is another customer's (a family); of merged customers the survivor."""
+
+    @property
+    def bought_by(self) -> UUID:
+        """Who bought."""
+        return self.buyer_id or self.customer_id
+
+
+class PointsAccrued(_OfPurchase, type="loyalty.points_accrued.v1", topic="loyalty.events"):
     """A purchase was entered into the ledger, and this is what it earned (zero is possible)."""
 
     points: Points
@@ -94,8 +105,6 @@ class PointsAccrued(_Operation, type="loyalty.points_accrued.v1", topic="loyalty
     """When these points burn, if they do."""
     activates_at: Moment | None = None
     """From when these points can be spent, if not at once."""
-    buyer_id: CustomerId | None = None
-    """Who bought, where the account is another customer's (a family)."""
     points_paid: Points | None = None
     """Points that the receipt was paid with in part."""
     points_missing: Points | None = None
@@ -106,7 +115,7 @@ class PointsAccrued(_Operation, type="loyalty.points_accrued.v1", topic="loyalty
     """Why a purchase that would have earned points earned none."""
 
 
-class PointsReturned(_Operation, type="loyalty.points_returned.v1", topic="loyalty.events"):
+class PointsReturned(_OfPurchase, type="loyalty.points_returned.v1", topic="loyalty.events"):
     """A return or a cancellation took back what those lines had earned."""
 
     points: Points

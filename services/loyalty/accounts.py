@@ -1,6 +1,6 @@
 """Whose points: which accounts a card, a phone or a customer id opens, and their locks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
@@ -45,6 +45,9 @@ SELECT DISTINCT holder.customer_id FROM accounts JOIN accounts AS holder
 WHERE accounts.id = ANY ($1::uuid[])
 """
 MERGED: Final = "SELECT id, merged_into FROM accounts WHERE id = ANY ($1::uuid[])"
+SURVIVORS: Final = """
+SELECT merged_id, customer_id FROM merges WHERE merged_id = ANY ($1::uuid[]) AND unmerged_at IS NULL
+"""
 HOLDER_OF: Final = "SELECT holder_id FROM members WHERE customer_id = $1"
 FROZEN: Final = "SELECT 1 FROM accounts WHERE customer_id = $1 AND frozen_at IS NOT NULL"
 HOLD_PLACE: Final = """
@@ -131,7 +134,7 @@ class Holder:
 
 
 class Opened(NamedTuple):
-    """What an identifier opens: the accounts of their holder; `buyer_id` is whose identifier it is."""
+    """What an identifier opens: the accounts of their holder; `buyer_id` is the person whose identifier it is."""
 
     holder: Holder
     buyer_id: UUID
@@ -193,24 +196,35 @@ async def find_known(tx: Transaction, identifiers: Sequence[str], *, wait: bool 
     while True:
         rows = await tx.sql(FIND + LOCKED + ("" if wait else NOWAIT), identifiers)
         if all(row.merged_into is None for row in rows):
-            return _found(rows)
+            return await _found(tx, rows)
         wait = False
 
 
 async def look_up(tx: Transaction, identifier: str) -> Found:
     """The accounts behind the identifier as they are now, not locked: to tell of them, not to change them."""
-    return _found(await tx.sql(FIND, [identifier]))
+    return await _found(tx, await tx.sql(FIND, [identifier]))
 
 
-def _found(rows: Sequence[Any]) -> Found:
+async def _found(tx: Transaction, rows: Sequence[Any]) -> Found:
     holders = _holders(rows)
+    others = {row.buyer_id for row in rows if row.buyer_id != row.customer_id}
+    persons = await persons_of(tx, others) if others else {}
     found = Found({}, set())
     for row in rows:
         if row.usable:
-            found.opened[row.identifier] = Opened(holders[row.customer_id], row.buyer_id, row.is_buyer_frozen)
+            buyer_id = persons.get(row.buyer_id, row.buyer_id)
+            found.opened[row.identifier] = Opened(holders[row.customer_id], buyer_id, row.is_buyer_frozen)
         else:
             found.blocked.add(row.identifier)
     return found
+
+
+async def persons_of(tx: Transaction, customers: Collection[UUID]) -> dict[UUID, UUID]:
+    """Who each of these customers is: themselves, or whom they are part of by a merge."""
+    persons = {each: each for each in customers}
+    while survivors := {row.merged_id: row.customer_id for row in await tx.sql(SURVIVORS, [*persons.values()])}:
+        persons = {each: survivors.get(person, person) for each, person in persons.items()}
+    return persons
 
 
 async def lock_holders(tx: Transaction, customers: Sequence[UUID], *, wait: bool = True) -> dict[UUID, Holder]:

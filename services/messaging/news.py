@@ -3,11 +3,13 @@
 One purchase is one message, which says what it earned and what was paid with points; so is one return, which says what
 it took back and what it gave back. They are told at once, for the customer stands at the till. Everything else comes by
 the clock or by somebody's hand, and waits for the customer's morning. Each message says what can be spent after it.
-What is not told, and why, stands in docs/messaging.md.
+A purchase and its return are told to who bought, be the account their family's; all else to whose account it is. What
+is not told, and why, stands in docs/messaging.md.
 """
 
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 from chassis.transaction import Transaction
 from contracts.limits import PointsCorrected
@@ -53,11 +55,12 @@ def purchase_news(tx: Transaction, event: PointsAccrued) -> Asked | None:
         paid=event.points_paid or 0,
         debt_paid=debt_paid,
         activates_at=event.activates_at if event.points > debt_paid else None,
+        of_family=event.buyer_id is not None,
         store_id=event.store_id,
         total_minor=event.total_minor,
         currency=event.currency,
     )
-    return _told(tx, event, "points_accrued", str(event.operation_id), parameters, by_day=False)
+    return _told(tx, event, "points_accrued", str(event.operation_id), parameters, to=event.bought_by, by_day=False)
 
 
 def return_news(tx: Transaction, event: PointsReturned) -> Asked:
@@ -68,12 +71,13 @@ def return_news(tx: Transaction, event: PointsReturned) -> Asked:
         refunded=event.refunded,
         refund_burned=event.refund_burned,
         owed=event.owed,
+        of_family=event.buyer_id is not None,
         store_id=event.store_id,
         total_minor=event.total_minor,
         currency=event.currency,
         cause=event.cause,
     )
-    return _told(tx, event, "points_returned", str(event.operation_id), parameters, by_day=False)
+    return _told(tx, event, "points_returned", str(event.operation_id), parameters, to=event.bought_by, by_day=False)
 
 
 def expiry_news(tx: Transaction, event: PointsExpiring) -> Asked:
@@ -150,13 +154,15 @@ def _told(
     key: str,
     parameters: Parameters,
     *,
+    to: UUID | None = None,
     expires_at: datetime | None = None,
     by_day: bool = True,
 ) -> Asked:
+    """To whose account it is, unless somebody else is named."""
     return Asked(
         by=event,
         message_key=f"{template}:{key}",
-        customer_id=event.customer_id,
+        customer_id=to or event.customer_id,
         template=template,
         parameters=parameters,
         purpose="service",

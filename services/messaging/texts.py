@@ -44,6 +44,8 @@ class Parameters(BaseModel):
 
 
 class _OfPurchase(Parameters):
+    """`of_family`, where it is there: the account is the buyer's family's."""
+
     store_id: StoreId
     total_minor: MoneyMinor
     currency: Currency
@@ -57,6 +59,7 @@ class PointsAccruedParameters(_OfPurchase):
     paid: Points = 0
     debt_paid: Points = 0
     activates_at: Moment | None = None
+    of_family: bool = False
 
 
 class PointsReturnedParameters(_OfPurchase):
@@ -68,6 +71,7 @@ class PointsReturnedParameters(_OfPurchase):
     refunded: Points = 0
     refund_burned: Points = 0
     owed: Points = 0
+    of_family: bool = False
 
 
 class PointsExpiringParameters(Parameters):

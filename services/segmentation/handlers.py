@@ -7,7 +7,7 @@ from chassis.transaction import Transaction
 from contracts.customers import CustomerErased, CustomersMerged, CustomersUnmerged
 from contracts.loyalty import PointsAccrued, PointsReturned
 from services.segmentation.erasure import forget_customers
-from services.segmentation.merges import merge, of_their_records
+from services.segmentation.merges import merge, of_buyers, of_their_records
 from services.segmentation.purchases import count_purchases
 from services.segmentation.returns import take_back_returns
 
@@ -16,7 +16,7 @@ hears = Hears()
 
 @hears.many(PointsAccrued)
 async def points_accrued(events: Sequence[PointsAccrued], tx: Transaction) -> None:
-    await count_purchases(tx, events)
+    await count_purchases(tx, of_buyers(events))
 
 
 @hears.many(PointsReturned)

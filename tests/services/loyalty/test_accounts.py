@@ -8,11 +8,11 @@ import pytest
 
 from contracts.customers import CustomerBlocked
 from contracts.holds import HoldReleased
-from contracts.loyalty import Balance, CoefficientsChanged, FamilyJoined, FamilyLeft, PointsAccrued
+from contracts.loyalty import Balance, CoefficientsChanged, FamilyJoined, FamilyLeft, PointsAccrued, PointsReturned
 from services.loyalty.terms import Rules
 from tests.services.loyalty.test_holds import Till
 from tests.services.loyalty.test_terminals import with_key
-from tests.services.loyalty.world import NOW, OLGA, Loyalty, adjust, card, post, problem, purchase
+from tests.services.loyalty.world import NOW, OLGA, Loyalty, adjust, came_back, card, post, problem, purchase
 
 LITRES = {"code": "litres", "name_ru": "литры", "name_en": "litres", "scale": 2, "worth_minor": 6_000}
 POINTS = {"code": "points", "name_ru": "баллы", "name_en": "points", "worth_minor": 100}
@@ -120,6 +120,22 @@ async def test_cards_of_a_family_open_one_account_and_their_own_again_when_they_
     assert (await accounts(api, anna))["main"]["balance"] == 50
     assert len(await loyalty.said(FamilyJoined)) == len(await loyalty.said(FamilyLeft)) == 1
     assert await loyalty.differences() == []
+
+
+async def test_a_return_names_the_member_who_had_bought_also_when_they_have_left(
+    loyalty: Loyalty, api: httpx.AsyncClient
+) -> None:
+    (hers, anna), (his, boris) = [(number, await loyalty.knows(number)) for number in (card(), card())]
+    await join(api, anna, boris)
+    bought = [purchase(his, 60_000), purchase(hers, 40_000)]
+    await loyalty.hear(*bought)
+
+    await loyalty.hear(came_back(bought[0], {1: 20_000}), came_back(bought[1], {1: 20_000}))
+    await leave(api, anna, boris)
+    await loyalty.hear(came_back(bought[0], {1: 40_000}))
+
+    said = [(each.customer_id, each.buyer_id) for each in await loyalty.said(PointsReturned)]
+    assert said == [(anna, boris), (anna, None), (anna, boris)]
 
 
 async def test_a_card_that_a_member_gets_later_opens_the_familys_account(

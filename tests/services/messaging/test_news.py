@@ -196,3 +196,18 @@ async def test_any_of_these_may_be_asked_for_by_a_command(messaging: Messaging) 
     await messaging.hears(asked(anna, template="points_expiring", parameters=parameters))
 
     assert (await told(messaging, anna))[0].startswith("30 points burn on November 5, 2025 at 11:59 PM")
+
+
+async def test_a_purchase_and_its_return_are_told_to_the_member_of_the_family_who_bought(messaging: Messaging) -> None:
+    anna, boris = await messaging.customer(), await messaging.customer(language="en")
+    by_boris = {"buyer_id": boris.customer_id}
+
+    await messaging.hears(accrued(anna).model_copy(update=by_boris), returned(anna).model_copy(update=by_boris))
+    await messaging.hears(accrued(anna, 0).model_copy(update={**by_boris, "points_paid": 100, "withheld": "limit_day"}))
+
+    assert await told(messaging, boris) == [
+        "+57 points on your family's account for your purchase of RUB 1,140 at store 367; family balance 204",
+        "−12 points off your family's account for your return of RUB 240 at store 367; family balance 192",
+        "−100 points of your family's account paid for your purchase of RUB 1,140 at store 367; family balance 204",
+    ]
+    assert await told(messaging, anna) == []

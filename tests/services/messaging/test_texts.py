@@ -25,6 +25,7 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "refund_burned": {"refund_burned": 2},
     "owed": {"owed": 5},
     "occasion": {"occasion": "birthday"},
+    "of_family": {"of_family": True},
     "activates_at": {"activates_at": "2025-11-16T00:00:00+03:00"},
     "expires_at": {"expires_at": "2026-11-16T00:00:00+03:00"},
 }
@@ -181,6 +182,16 @@ def test_anything_can_be_told(
         ("ru", {"points": 0, "paid": 2}, "−2 балла в оплату покупки на 1 140 ₽ в магазине 367; на счёте 204"),
         (
             "ru",
+            {"of_family": True},
+            "+57 баллов на семейный счёт за покупку на 1 140 ₽ в магазине 367; на семейном счёте 204",
+        ),
+        (
+            "ru",
+            {"of_family": True, "points": 0, "paid": 2},
+            "−2 балла с семейного счёта в оплату покупки на 1 140 ₽ в магазине 367; на семейном счёте 204",
+        ),
+        (
+            "ru",
             {"activates_at": "2025-11-16T00:00:01+03:00", "balance": 147},
             "+57 баллов за покупку на 1 140 ₽ в магазине 367, их можно потратить с 16 ноября 2025 г. в 00:01;"
             " сейчас доступно 147",
@@ -217,6 +228,11 @@ def test_one_message_tells_what_a_purchase_earned_what_it_was_paid_with_and_from
             "ru",
             {"points": 12, "refunded": 100},
             "−12 баллов за возврат на 1 140 ₽ в магазине 367; +100 баллов из оплаченных; на счёте 204",
+        ),
+        (
+            "ru",
+            {"points": 12, "of_family": True},
+            "−12 баллов с семейного счёта за возврат на 1 140 ₽ в магазине 367; на семейном счёте 204",
         ),
         (
             "ru",
