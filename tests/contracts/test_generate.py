@@ -69,10 +69,12 @@ def test_the_examples_of_the_fields_are_valid(record: type[Record]) -> None:
 
 NOT_BESIDE_THE_OTHERS = {
     "loyalty.points_accrued.v1": {"withheld", "buyer_id", "debt_paid", "points_missing"},
+    "loyalty.points_returned.v1": {"buyer_id"},
+    "loyalty.review_decided.v1": {"rejected_categories"},
     "pos.purchase_completed.v1": {"hold_id"},
 }
 """Where points were earned, none were withheld; most accounts are the buyer's own, owe nothing, pay with money, or with
-points that are there."""
+points that are there; what is approved is not rejected."""
 
 
 @by_type

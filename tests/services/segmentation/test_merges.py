@@ -188,7 +188,9 @@ async def test_what_a_member_of_a_family_buys_and_brings_back_is_theirs(segmenta
     assert set(await segments(segmentation)) == {anna, boris}
 
 
-async def test_the_return_of_a_member_that_comes_before_its_purchase_is_taken_off_once(segmentation: Segmentation) -> None:
+async def test_the_return_of_a_member_that_comes_before_its_purchase_is_taken_off_once(
+    segmentation: Segmentation,
+) -> None:
     anna, boris = ids(2)
     bought = accrued(boris, 5_000, holder=anna)
     back = came_back(bought)
