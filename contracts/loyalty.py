@@ -147,6 +147,8 @@ class PointsReturned(_OfPurchase, type="loyalty.points_returned.v1", topic="loya
     PointsRefunded."""
     refund_burned: Annotated[Points, Field(examples=[0])] = 0
     """Points that would have come back as well, but their time had ended meanwhile."""
+    refund_debt_paid: Points | None = None
+    """Of the points that came back before, those that went to pay what was owed."""
 
 
 class PointsRedeemed(_Operation, type="loyalty.points_redeemed.v1", topic="loyalty.events"):

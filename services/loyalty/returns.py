@@ -285,6 +285,7 @@ def _points_returned(
         owed=operation.debt,
         refunded=refund.operation.points if refund else 0,
         refund_burned=refund.burned if refund else 0,
+        refund_debt_paid=refund.debt_paid if refund else None,
         return_id=_return_receipt(event),
         receipt_id=purchase.receipt_id,
         store_id=event.store_id,

@@ -70,6 +70,7 @@ def return_news(tx: Transaction, event: PointsReturned) -> Asked:
         balance=_balance(event),
         refunded=event.refunded,
         refund_burned=event.refund_burned,
+        refund_debt_paid=event.refund_debt_paid or 0,
         owed=event.owed,
         of_family=event.buyer_id is not None,
         store_id=event.store_id,

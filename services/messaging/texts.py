@@ -70,6 +70,7 @@ class PointsReturnedParameters(_OfPurchase):
     cause: Literal["return", "cancellation"]
     refunded: Points = 0
     refund_burned: Points = 0
+    refund_debt_paid: Points = 0
     owed: Points = 0
     of_family: bool = False
 

@@ -92,6 +92,20 @@ async def test_a_return_is_one_message_of_what_was_taken_back_and_what_was_given
     ]
 
 
+async def test_what_a_return_gave_back_names_what_of_it_paid_a_debt_and_what_it_took_back_what_is_owed(
+    messaging: Messaging,
+) -> None:
+    anna = await messaging.customer(language="en")
+    paid_a_debt = {"refunded": 100, "refund_debt_paid": 40, "owed": 5, "available_after": 60}
+
+    await messaging.hears(returned(anna).model_copy(update=paid_a_debt))
+
+    assert await told(messaging, anna) == [
+        "−12 points for your return of RUB 240 at store 367; 5 of them are owed, the next points pay them;"
+        " +100 points that you had paid, 40 of them went to what was owed; balance 60"
+    ]
+
+
 async def test_what_burns_soon_is_told_until_it_has_burned(messaging: Messaging) -> None:
     anna, bob = await messaging.customer(language="en"), await messaging.customer()
     in_a_week = messaging.be_in_moscow_at(12) + timedelta(days=7)

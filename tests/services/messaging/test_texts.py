@@ -23,6 +23,7 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "debt_paid": {"debt_paid": 7},
     "refunded": {"refunded": 40},
     "refund_burned": {"refund_burned": 2},
+    "refund_debt_paid": {"refund_debt_paid": 3},
     "owed": {"owed": 5},
     "occasion": {"occasion": "birthday"},
     "of_family": {"of_family": True},
@@ -150,7 +151,7 @@ def test_anything_can_be_told(
     time_zone: str,
 ) -> None:
     money = {"store_id": "1", "total_minor": total_minor, "currency": currency}
-    parts = dict.fromkeys(("paid", "debt_paid", "refunded", "refund_burned", "owed"), some)
+    parts = dict.fromkeys(("paid", "debt_paid", "refunded", "refund_burned", "refund_debt_paid", "owed"), some)
     moments = {"activates_at": moment, "expires_at": moment}
     for template in TEMPLATES:
         values = {**money, **parts, **moments, "points": points, "balance": balance, "cause": CAUSES.get(template)}
@@ -223,6 +224,29 @@ def test_one_message_tells_what_a_purchase_earned_what_it_was_paid_with_and_from
             {"points": 12, "owed": 5, "balance": 0},
             "−12 points for your return of RUB 1,140 at store 367; 5 of them are owed, the next points pay them;"
             " balance 0",
+        ),
+        (
+            "en",
+            {"points": 12, "refunded": 100, "refund_debt_paid": 40},
+            "−12 points for your return of RUB 1,140 at store 367; +100 points that you had paid,"
+            " 40 of them went to what was owed; balance 204",
+        ),
+        (
+            "en",
+            {"points": 0, "refunded": 100, "refund_debt_paid": 100},
+            "+100 points that you had paid, for your return of RUB 1,140 at store 367,"
+            " 100 of them went to what was owed; balance 204",
+        ),
+        (
+            "ru",
+            {"points": 12, "refunded": 100, "refund_debt_paid": 40},
+            "−12 баллов за возврат на 1 140 ₽ в магазине 367; +100 баллов из оплаченных, из них 40 ушло в счёт долга;"
+            " на счёте 204",
+        ),
+        (
+            "ru",
+            {"points": 0, "refunded": 2, "refund_debt_paid": 1},
+            "+2 балла из оплаченных за возврат на 1 140 ₽ в магазине 367, из них 1 ушло в счёт долга; на счёте 204",
         ),
         (
             "ru",
