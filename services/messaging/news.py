@@ -24,7 +24,6 @@ from contracts.loyalty import (
 )
 from services.messaging.acceptance import Asked
 from services.messaging.texts import (
-    CorrectionCause,
     Parameters,
     PointsAccruedParameters,
     PointsActivatedParameters,
@@ -101,7 +100,8 @@ def adjustment_news(tx: Transaction, event: PointsAdjusted) -> Asked:
     The reason and who did it are the staff's words, and are not told.
     """
     if event.points < 0:
-        return _correction(tx, event, "taken")
+        taken = PointsCorrectedParameters(points=event.points, balance=_balance(event), cause="taken")
+        return _told(tx, event, "points_corrected", str(event.operation_id), taken)
     debt_paid = event.debt_paid or 0
     is_left = event.points > debt_paid
     parameters = PointsGivenParameters(
@@ -117,7 +117,10 @@ def adjustment_news(tx: Transaction, event: PointsAdjusted) -> Asked:
 
 def reversal_news(tx: Transaction, event: OperationReversed) -> Asked:
     """Tell what was taken back of what the staff had given, or given back: “−100 points, a correction; balance 204”."""
-    return _correction(tx, event, "reversed")
+    parameters = PointsCorrectedParameters(
+        points=event.points, balance=_balance(event), cause="reversed", debt_paid=event.debt_paid or 0
+    )
+    return _told(tx, event, "points_corrected", str(event.operation_id), parameters)
 
 
 def correction_news(tx: Transaction, event: PointsCorrected) -> Asked | None:
@@ -125,20 +128,15 @@ def correction_news(tx: Transaction, event: PointsCorrected) -> Asked | None:
 
     None where the decision changed no points.
     """
-    return _correction(tx, event, "purchase") if event.points else None
-
-
-def _correction(
-    tx: Transaction, event: PointsAdjusted | OperationReversed | PointsCorrected, cause: CorrectionCause
-) -> Asked:
-    of_purchase = event if isinstance(event, PointsCorrected) else None
+    if not event.points:
+        return None
     parameters = PointsCorrectedParameters(
         points=event.points,
         balance=_balance(event),
-        cause=cause,
-        owed=of_purchase.owed if of_purchase else 0,
+        cause="purchase",
+        owed=event.owed,
         debt_paid=event.debt_paid or 0,
-        activates_at=of_purchase.activates_at if of_purchase else None,
+        activates_at=event.activates_at,
     )
     return _told(tx, event, "points_corrected", str(event.operation_id), parameters)
 
