@@ -130,13 +130,14 @@ def correction_news(tx: Transaction, event: PointsCorrected) -> Asked | None:
     """
     if not event.points:
         return None
+    debt_paid = event.debt_paid or 0
     parameters = PointsCorrectedParameters(
         points=event.points,
         balance=_balance(event),
         cause="purchase",
         owed=event.owed,
-        debt_paid=event.debt_paid or 0,
-        activates_at=event.activates_at,
+        debt_paid=debt_paid,
+        activates_at=event.activates_at if event.points > debt_paid else None,
     )
     return _told(tx, event, "points_corrected", str(event.operation_id), parameters)
 

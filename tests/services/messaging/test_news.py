@@ -65,9 +65,11 @@ async def test_points_that_all_went_to_a_debt_are_not_promised_for_later(messagi
     waiting = {"debt_paid": 57, "available_after": 0, "activates_at": datetime(2025, 11, 15, 21, tzinfo=UTC)}
 
     await messaging.hears(accrued(anna, 57, balance=-43).model_copy(update=waiting))
+    await messaging.hears(corrected(anna, 57, **waiting))
 
-    (text,) = await told(messaging, anna)
-    assert text.endswith(", 57 of them went to what was owed; balance 0")
+    texts = await told(messaging, anna)
+    assert len(texts) == 2
+    assert all(text.endswith(", 57 of them went to what was owed; balance 0") for text in texts)
 
 
 async def test_a_purchase_that_is_looked_at_tells_what_was_paid_and_nothing_of_what_it_may_earn(
