@@ -16,6 +16,7 @@ from contracts.fields import (
     MoneyMinor,
     Points,
     PointsCurrency,
+    PointsScale,
     ReceiptId,
     StoreId,
     TerminalId,
@@ -56,6 +57,8 @@ class OfAccount(Event):
     """The account that the points are on."""
     points_currency: PointsCurrency
     """Which points."""
+    points_scale: PointsScale | None = None
+    """The scale of their currency, in whose smallest unit all points of the event are; left out where it is 0."""
 
     @property
     def key(self) -> str:
@@ -394,6 +397,8 @@ class CurrencyBalance:
     """Points that are reserved for purchases."""
     debt: Annotated[Points, Field(examples=[0])] = 0
     """Points that are owed: the next accruals pay them."""
+    points_scale: PointsScale | None = None
+    """The scale of their currency, in whose smallest unit these points are; left out where it is 0."""
 
 
 class Balance(State, type="loyalty.balance.v1", topic="loyalty.balances"):

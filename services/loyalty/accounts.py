@@ -16,7 +16,7 @@ IdentifierKind = Literal["card", "phone", "customer"]
 COLUMNS: Final = """
 accounts.id, accounts.customer_id, accounts.kind, accounts.points_currency, accounts.balance, accounts.pending,
 accounts.held, accounts.debt, accounts.spent_minor, accounts.bonus_coefficient, accounts.redemption_coefficient,
-accounts.frozen_at IS NOT NULL AS is_frozen, accounts.merged_into
+accounts.frozen_at IS NOT NULL AS is_frozen, accounts.points_scale, accounts.merged_into
 """
 """The fields of `Account` in their order, its customer for its holder, and into what it was merged."""
 COLUMN_COUNT: Final = COLUMNS.count(",") + 1
@@ -57,10 +57,12 @@ ON CONFLICT (identifier) DO UPDATE SET kind = identifiers.kind
 RETURNING identifier, customer_id
 """
 OPEN: Final = """
-INSERT INTO accounts (id, customer_id, kind, points_currency, opened_at, frozen_at, frozen_because, freeze_changed_at)
-SELECT new.id, new.customer_id, new.kind, new.points_currency, $5, main.frozen_at, main.frozen_because,
-       main.freeze_changed_at
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) AS new (id, customer_id, kind, points_currency)
+INSERT INTO accounts (id, customer_id, kind, points_currency, points_scale, opened_at, frozen_at, frozen_because,
+                      freeze_changed_at)
+SELECT new.id, new.customer_id, new.kind, new.points_currency, new.points_scale, $6, main.frozen_at,
+       main.frozen_because, main.freeze_changed_at
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::smallint[])
+     AS new (id, customer_id, kind, points_currency, points_scale)
      LEFT JOIN accounts AS main ON main.customer_id = new.customer_id AND main.kind = 'main'
 ORDER BY new.customer_id, new.kind
 ON CONFLICT (customer_id, kind) DO NOTHING
@@ -109,6 +111,8 @@ class Account:
     bonus_coefficient: int = BASIS_POINTS
     redemption_coefficient: int = BASIS_POINTS
     is_frozen: bool = False
+    points_scale: int = 0
+    """Digits behind the point of the currency, which keeps them as long as it is used."""
 
     @property
     def customer_id(self) -> UUID:
@@ -300,6 +304,7 @@ async def open_accounts(tx: Transaction, wanted: Sequence[tuple[UUID, str]], ter
         [customer_id for customer_id, _ in wanted],
         [kind for _, kind in wanted],
         [terms.currency_of(kind).code for _, kind in wanted],
+        [terms.currency_of(kind).scale for _, kind in wanted],
         tx.now,
     )
 
@@ -320,6 +325,7 @@ def of_account(account: Account) -> dict[str, Any]:
         "customer_id": account.customer_id,
         "account_id": account.id,
         "points_currency": account.points_currency,
+        "points_scale": account.points_scale or None,
     }
 
 

@@ -51,6 +51,7 @@ def purchase_news(tx: Transaction, event: PointsAccrued) -> Asked | None:
     parameters = PointsAccruedParameters(
         points=event.points,
         balance=_balance(event),
+        points_scale=event.points_scale,
         paid=event.points_paid or 0,
         debt_paid=debt_paid,
         activates_at=event.activates_at if event.points > debt_paid else None,
@@ -67,6 +68,7 @@ def return_news(tx: Transaction, event: PointsReturned) -> Asked:
     parameters = PointsReturnedParameters(
         points=event.points,
         balance=_balance(event),
+        points_scale=event.points_scale,
         refunded=event.refunded,
         refund_burned=event.refund_burned,
         refund_debt_paid=event.refund_debt_paid or 0,
@@ -82,14 +84,18 @@ def return_news(tx: Transaction, event: PointsReturned) -> Asked:
 
 def expiry_news(tx: Transaction, event: PointsExpiring) -> Asked:
     """Tell what burns soon, as long as it has not: “30 points burn on November 5 at 11:59 PM; balance 204”."""
-    parameters = PointsExpiringParameters(points=event.points, expires_at=event.expires_at, balance=event.available)
+    parameters = PointsExpiringParameters(
+        points=event.points, expires_at=event.expires_at, balance=event.available, points_scale=event.points_scale
+    )
     key = f"{event.account_id}:{event.expires_at.isoformat()}"
     return _told(tx, event, "points_expiring", key, parameters, expires_at=event.expires_at)
 
 
 def activation_news(tx: Transaction, event: PointsActivated) -> Asked:
     """Tell what can be spent from now on: “57 points can be spent now; balance 204”."""
-    parameters = PointsActivatedParameters(points=event.points, balance=event.available_after)
+    parameters = PointsActivatedParameters(
+        points=event.points, balance=event.available_after, points_scale=event.points_scale
+    )
     key = f"{event.account_id}:{event.activated_at.isoformat()}"
     return _told(tx, event, "points_activated", key, parameters)
 
@@ -100,13 +106,16 @@ def adjustment_news(tx: Transaction, event: PointsAdjusted) -> Asked:
     The reason and who did it are the staff's words, and are not told.
     """
     if event.points < 0:
-        taken = PointsCorrectedParameters(points=event.points, balance=_balance(event), cause="taken")
+        taken = PointsCorrectedParameters(
+            points=event.points, balance=_balance(event), points_scale=event.points_scale, cause="taken"
+        )
         return _told(tx, event, "points_corrected", str(event.operation_id), taken)
     debt_paid = event.debt_paid or 0
     is_left = event.points > debt_paid
     parameters = PointsGivenParameters(
         points=event.points,
         balance=_balance(event),
+        points_scale=event.points_scale,
         occasion=event.occasion,
         debt_paid=debt_paid,
         activates_at=event.activates_at if is_left else None,
@@ -118,7 +127,11 @@ def adjustment_news(tx: Transaction, event: PointsAdjusted) -> Asked:
 def reversal_news(tx: Transaction, event: OperationReversed) -> Asked:
     """Tell what was taken back of what the staff had given, or given back: “−100 points, a correction; balance 204”."""
     parameters = PointsCorrectedParameters(
-        points=event.points, balance=_balance(event), cause="reversed", debt_paid=event.debt_paid or 0
+        points=event.points,
+        balance=_balance(event),
+        points_scale=event.points_scale,
+        cause="reversed",
+        debt_paid=event.debt_paid or 0,
     )
     return _told(tx, event, "points_corrected", str(event.operation_id), parameters)
 
@@ -134,6 +147,7 @@ def correction_news(tx: Transaction, event: PointsCorrected) -> Asked | None:
     parameters = PointsCorrectedParameters(
         points=event.points,
         balance=_balance(event),
+        points_scale=event.points_scale,
         cause="purchase",
         owed=event.owed,
         debt_paid=debt_paid,

@@ -1,5 +1,6 @@
 """Kinds of account, establishments, families and coefficients: whose points, where, and how many."""
 
+from importlib import import_module
 from typing import Any
 from uuid import UUID
 
@@ -56,7 +57,12 @@ async def test_a_purchase_earns_on_the_account_of_its_establishment(loyalty: Loy
     )
     assert fuel["worth_minor"] == 6_000
     (state,) = {each.customer_id: each for each in await loyalty.said(Balance)}.values()
-    assert {each.kind: each.available for each in state.balances} == {"main": 10, "fuel": 100}
+    assert {each.kind: (each.available, each.points_scale) for each in state.balances} == {
+        "main": (10, None),
+        "fuel": (100, 2),
+    }
+    said = {each.points_currency: (each.points, each.points_scale) for each in await loyalty.said(PointsAccrued)}
+    assert said == {"points": (10, None), "litres": (100, 2)}
     assert await loyalty.differences() == []
 
 
@@ -88,6 +94,19 @@ async def test_an_unknown_kind_of_account_is_refused(loyalty: Loyalty, api: http
     customer_id = await loyalty.knows(card())
     refused = await post(api, f"/customers/{customer_id}/operations", points=1, account="fuel")
     assert await problem(refused) == (422, "unknown_account_kind")
+
+
+@pytest.mark.usefixtures("stations")
+async def test_accounts_that_were_opened_before_they_knew_their_scale_learn_it(loyalty: Loyalty) -> None:
+    number = card()
+    await loyalty.knows(number)
+    await loyalty.hear(purchase(number, 120_000, store_id="500"))
+    await loyalty.rows("UPDATE accounts SET points_scale = 0")
+
+    await loyalty.rows(import_module("services.loyalty.migrations.0015_scales").SCALES)
+
+    rows = await loyalty.rows("SELECT kind, points_scale FROM accounts")
+    assert {row.kind: row.points_scale for row in rows} == {"main": 0, "fuel": 2}
 
 
 async def join(api: httpx.AsyncClient, holder: UUID, member: UUID) -> httpx.Response:

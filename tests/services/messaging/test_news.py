@@ -227,3 +227,26 @@ async def test_a_purchase_and_its_return_are_told_to_the_member_of_the_family_wh
         "−100 points of your family's account paid for your purchase of RUB 1,140 at store 367; family balance 204",
     ]
     assert await told(messaging, anna) == []
+
+
+async def test_points_of_a_currency_with_a_scale_are_told_in_whole_ones(messaging: Messaging) -> None:
+    anna = await messaging.customer(language="en")
+    in_a_week = messaging.be_in_moscow_at(12) + timedelta(days=7)
+    events = [
+        accrued(anna, 450, balance=20_450),
+        returned(anna, 150),
+        expiring(anna, 3_050, at=in_a_week),
+        activated(anna, 50),
+        adjusted(anna, 150),
+        adjusted(anna, -150),
+        taken_back(anna, -150),
+        corrected(anna, 150),
+    ]
+
+    await messaging.hears(*(event.model_copy(update={"points_scale": 2}) for event in events))
+
+    texts = await told(messaging, anna)
+    assert sorted(text.split(" point")[0] for text in texts) == sorted(
+        ["+4.5", "−1.5", "30.5", "0.5", "+1.5", "−1.5", "−1.5", "+1.5"]
+    )
+    assert {text.rpartition(" ")[2] for text in texts} == {"204.5", "1.92", "2.04"}
