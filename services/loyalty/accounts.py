@@ -211,15 +211,16 @@ async def look_up(tx: Transaction, identifier: str) -> Found:
 
 async def _found(tx: Transaction, rows: Sequence[Any]) -> Found:
     holders = _holders(rows)
-    others = {row.buyer_id for row in rows if row.buyer_id != row.customer_id}
-    persons = await persons_of(tx, others) if others else {}
     found = Found({}, set())
     for row in rows:
         if row.usable:
-            buyer_id = persons.get(row.buyer_id, row.buyer_id)
-            found.opened[row.identifier] = Opened(holders[row.customer_id], buyer_id, row.is_buyer_frozen)
+            found.opened[row.identifier] = Opened(holders[row.customer_id], row.buyer_id, row.is_buyer_frozen)
         else:
             found.blocked.add(row.identifier)
+    of_others = {key: each for key, each in found.opened.items() if each.buyer_id != each.holder.customer_id}
+    if of_others:
+        persons = await persons_of(tx, {each.buyer_id for each in of_others.values()})
+        found.opened |= {key: each._replace(buyer_id=persons[each.buyer_id]) for key, each in of_others.items()}
     return found
 
 

@@ -111,6 +111,7 @@ async def test_an_approved_purchase_that_was_credited_stays_as_it_is(loyalty: Lo
     _, customer_id = await bought(loyalty, 100_000, limits=[LARGE])
     review = (await decide(api, "approve")).json()
     assert (review["state"], review["correction_id"]) == ("approved", None)
+    assert [each.rejected_categories for each in await loyalty.said(ReviewDecided)] == [None]
     assert await standing(api, customer_id) == (50, 100_000)
     assert await loyalty.said(PointsCorrected) == []
 
