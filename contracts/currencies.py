@@ -1,4 +1,4 @@
-"""Currencies of money: how many digits their smallest unit has."""
+"""Currencies: how many digits their smallest unit has, of money by its code, of points by their scale."""
 
 from decimal import Decimal
 from typing import Final
@@ -40,3 +40,9 @@ def exponent_of(currency: str) -> int:
 def in_major_units(minor: int, currency: str) -> Decimal:
     """`114000` RUB -> `1140.00`."""
     return Decimal(minor).scaleb(-exponent_of(currency))
+
+
+def in_whole_points(points: int, scale: int) -> Decimal:
+    """`450` of scale 2 -> `4.5`, without zeros at the end: what is whole takes the plural form of a whole number."""
+    whole = Decimal(points).scaleb(-scale)
+    return whole.quantize(Decimal(1)) if whole == whole.to_integral_value() else whole.normalize()

@@ -205,7 +205,8 @@ class LinkTelegram(Command, type="customers.link_telegram.v1", topic="customers.
 class UnlinkTelegram(Command, type="customers.unlink_telegram.v1", topic="customers.commands"):
     """The person in a chat wants no more messages there: take the chat from the customer, if it is still theirs.
 
-    A later LinkTelegram of the same chat counts more, whichever of the two is heard first.
+    A later LinkTelegram of the same chat counts more, whichever of the two is heard first. Consents to advertising in
+    Telegram that were given before are withdrawn by it, and come back by no link.
     """
 
     customer_id: CustomerId

@@ -345,6 +345,7 @@ EXAMPLES: Final[dict[str, Example]] = {
         "owed": 0,
         "refunded": 8,
         "refund_burned": 0,
+        "refund_debt_paid": 0,
         "available_after": 197,
     },
     "loyalty.balance.v1": {

@@ -131,6 +131,11 @@ Points = Annotated[
     Field(ge=0, le=MAX_MINOR, examples=[57]),
     Means("Points, an integer in the smallest unit of their currency."),
 ]
+PointsScale = Annotated[
+    int,
+    Field(ge=0, le=6, examples=[2]),
+    Means("Digits behind the point of a currency of points: of scale 2, 100 of its smallest units are one point."),
+]
 Quantity = Annotated[
     str,
     GetPydanticSchema(lambda _source, _handler: _QUANTITY),

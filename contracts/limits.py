@@ -5,7 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from contracts.fields import MAX_MINOR, Code, CustomerId, Id, Moment, Points, ReceiptId, StoreId, TerminalId
-from contracts.loyalty import Actor, SignedPoints, _Operation
+from contracts.loyalty import Actor, CategoryTotal, SignedPoints, _Operation
 from contracts.records import Event
 
 LimitCode = Annotated[Code, Field(examples=["till_day"])]
@@ -66,6 +66,9 @@ class ReviewDecided(_OfReview, type="loyalty.review_decided.v1", topic="loyalty.
     """Who decided."""
     correction_id: Id | None = None
     """The operation by which it changed what the purchase had earned, if it did."""
+    rejected_categories: list[CategoryTotal] | None = None
+    """Where a purchase is rejected, and for ever: what was paid by product category, the uncategorised left out. Left
+    out where it is approved, or a return was looked at."""
     decided_at: Moment
     """When."""
 

@@ -1,6 +1,7 @@
 """What the loyalty service says: every ledger operation as one event, and the newest balance of each customer."""
 
 from typing import Annotated, Literal
+from uuid import UUID
 
 from pydantic import Field, StringConstraints
 
@@ -15,6 +16,7 @@ from contracts.fields import (
     MoneyMinor,
     Points,
     PointsCurrency,
+    PointsScale,
     ReceiptId,
     StoreId,
     TerminalId,
@@ -55,6 +57,8 @@ class OfAccount(Event):
     """The account that the points are on."""
     points_currency: PointsCurrency
     """Which points."""
+    points_scale: PointsScale | None = None
+    """The scale of their currency, in whose smallest unit all points of the event are; left out where it is 0."""
 
     @property
     def key(self) -> str:
@@ -71,7 +75,17 @@ class _Operation(OfAccount):
     """Of them, those that can be spent."""
 
 
-class PointsAccrued(_Operation, type="loyalty.points_accrued.v1", topic="loyalty.events"):
+class _OfPurchase(_Operation):
+    buyer_id: CustomerId | None = None
+    """Who bought, where the account is another customer's (a family); of merged customers the survivor."""
+
+    @property
+    def bought_by(self) -> UUID:
+        """Who bought."""
+        return self.buyer_id or self.customer_id
+
+
+class PointsAccrued(_OfPurchase, type="loyalty.points_accrued.v1", topic="loyalty.events"):
     """A purchase was entered into the ledger, and this is what it earned (zero is possible)."""
 
     points: Points
@@ -94,8 +108,6 @@ class PointsAccrued(_Operation, type="loyalty.points_accrued.v1", topic="loyalty
     """When these points burn, if they do."""
     activates_at: Moment | None = None
     """From when these points can be spent, if not at once."""
-    buyer_id: CustomerId | None = None
-    """Who bought, where the account is another customer's (a family)."""
     points_paid: Points | None = None
     """Points that the receipt was paid with in part."""
     points_missing: Points | None = None
@@ -106,7 +118,7 @@ class PointsAccrued(_Operation, type="loyalty.points_accrued.v1", topic="loyalty
     """Why a purchase that would have earned points earned none."""
 
 
-class PointsReturned(_Operation, type="loyalty.points_returned.v1", topic="loyalty.events"):
+class PointsReturned(_OfPurchase, type="loyalty.points_returned.v1", topic="loyalty.events"):
     """A return or a cancellation took back what those lines had earned."""
 
     points: Points
@@ -138,6 +150,8 @@ class PointsReturned(_Operation, type="loyalty.points_returned.v1", topic="loyal
     PointsRefunded."""
     refund_burned: Annotated[Points, Field(examples=[0])] = 0
     """Points that would have come back as well, but their time had ended meanwhile."""
+    refund_debt_paid: Points | None = None
+    """Of the points that came back before, those that went to pay what was owed."""
 
 
 class PointsRedeemed(_Operation, type="loyalty.points_redeemed.v1", topic="loyalty.events"):
@@ -383,6 +397,8 @@ class CurrencyBalance:
     """Points that are reserved for purchases."""
     debt: Annotated[Points, Field(examples=[0])] = 0
     """Points that are owed: the next accruals pay them."""
+    points_scale: PointsScale | None = None
+    """The scale of their currency, in whose smallest unit these points are; left out where it is 0."""
 
 
 class Balance(State, type="loyalty.balance.v1", topic="loyalty.balances"):

@@ -161,6 +161,6 @@ HEARS: Final[Mapping[str, tuple[type[Record], ...]]] = {
         PointsCorrected,
         SendMessage,
     ),
-    "segmentation": (PointsAccrued, PointsReturned, CustomerErased, CustomersMerged, CustomersUnmerged),
+    "segmentation": (PointsAccrued, PointsReturned, ReviewDecided, CustomerErased, CustomersMerged, CustomersUnmerged),
     "feedback": (Contact, ContactErased, PointsAccrued, Balance),
 }

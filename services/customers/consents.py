@@ -18,6 +18,7 @@ from chassis.pagination import Keyset, Page, PageAsked
 from chassis.transaction import Transaction
 from contracts.customers import ConsentGiven, ConsentWithdrawn
 from contracts.fields import Channel
+from contracts.records import Record
 from services.customers import audit, tables
 from services.customers.contacts import tell
 from services.customers.customer import Customer, GivenConsent, living, lock_person, lock_unmerged
@@ -61,10 +62,7 @@ async def withdraw(tx: Transaction, customer_id: UUID, channel: Channel, who: Ac
     customer = living(customer)
     for record in (*merged, customer):
         if given_on(record, channel) is not None:
-            await tx.sql(FORGET, record.id, channel)
-            await _prove(tx, record.id, channel, given=False, who=who)
-            await audit.record(tx, record.id, "consent_withdrawn", who, [channel])
-            tx.say(ConsentWithdrawn(customer_id=record.id, channel=channel, withdrawn_at=tx.now, source=who.source))
+            await note_withdrawn(tx, record.id, channel, who, tx.now)
     await tell(tx, customer, who)
 
 
@@ -73,9 +71,20 @@ async def note_given(tx: Transaction, customer_id: UUID, channel: Channel, who: 
     await tx.execute(
         tables.consents.insert().values(customer_id=customer_id, channel=channel, given_at=tx.now, source=who.source)
     )
-    await _prove(tx, customer_id, channel, given=True, who=who)
+    await _prove(tx, customer_id, channel, given=True, who=who, at=tx.now)
     await audit.record(tx, customer_id, "consent_given", who, [channel])
     tx.say(ConsentGiven(customer_id=customer_id, channel=channel, given_at=tx.now, source=who.source))
+
+
+async def note_withdrawn(
+    tx: Transaction, customer_id: UUID, channel: Channel, who: Actor, at: datetime, *, cause: Record | None = None
+) -> None:
+    """Take back, and say so, a consent that the customer, who is locked, has given; the caller says the contact."""
+    await tx.sql(FORGET, customer_id, channel)
+    await _prove(tx, customer_id, channel, given=False, who=who, at=at)
+    await audit.record(tx, customer_id, "consent_withdrawn", who, [channel])
+    withdrawn = ConsentWithdrawn(customer_id=customer_id, channel=channel, withdrawn_at=at, source=who.source)
+    tx.say(withdrawn, cause=cause)
 
 
 async def history(tx: Transaction, customer_id: UUID, asked: PageAsked) -> Page[ConsentLine]:
@@ -85,14 +94,16 @@ async def history(tx: Transaction, customer_id: UUID, asked: PageAsked) -> Page[
     return Page(items=[ConsentLine.model_validate(row, from_attributes=True) for row in rows], next=following)
 
 
-async def _prove(tx: Transaction, customer_id: UUID, channel: Channel, *, given: bool, who: Actor) -> None:
+async def _prove(
+    tx: Transaction, customer_id: UUID, channel: Channel, *, given: bool, who: Actor, at: datetime
+) -> None:
     await tx.execute(
         tables.consent_history.insert().values(
             id=new_id(),
             customer_id=customer_id,
             channel=channel,
             given=given,
-            at=tx.now,
+            at=at,
             source=who.source,
             who=str(who),
         )

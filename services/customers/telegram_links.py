@@ -7,7 +7,7 @@ from typing import Final
 from chassis.transaction import Transaction
 from contracts.customers import LinkTelegram, UnlinkTelegram
 from contracts.records import Record
-from services.customers import merging, reachability, registration
+from services.customers import consents, merging, reachability, registration
 from services.customers.audit import BOT
 from services.customers.claims import claim
 from services.customers.contacts import tell, tell_first
@@ -19,7 +19,12 @@ CONCERNED: Final = """
 SELECT id, coalesce(merged_into, id) AS survivor FROM customers
 WHERE phone = ANY ($1::text[]) OR telegram_chat_id = ANY ($2::bigint[])
 """
-NAMED: Final = "SELECT id, coalesce(merged_into, id) AS survivor FROM customers WHERE id = ANY ($1::uuid[])"
+PERSONS: Final = """
+WITH persons AS (SELECT coalesce(merged_into, id) AS id FROM customers WHERE id = ANY ($1::uuid[]))
+SELECT id, id AS survivor FROM persons
+UNION
+SELECT parts.id, persons.id FROM customers AS parts JOIN persons ON parts.merged_into = persons.id
+"""
 SET_CHAT: Final = "UPDATE customers SET telegram_chat_id = $2, telegram_changed_at = $3 WHERE id = $1"
 
 
@@ -49,21 +54,37 @@ async def unlink(tx: Transaction, commands: Sequence[UnlinkTelegram]) -> None:
 
     Where the customer has no chat, the word is remembered by its moment: a link that was asked for before it and is
     heard after it counts less. What is said to a merged record is said to its survivor as well.
+
+    Who says “stop” wants no advertising there either: the consents to it that they had given by then, by any of their
+    records, are withdrawn, whichever chat they have now. Linking a chat gives none.
     """
-    customers = dict(await lock_with_survivors(tx, NAMED, [command.customer_id for command in commands]))
+    customers = dict(await lock_with_survivors(tx, PERSONS, [command.customer_id for command in commands]))
     for command in commands:
         named = customers.get(command.customer_id)
         if named is None:
             tx.refuse(command, "unknown_customer", "customer_id: no customer has had this id")
             continue
         said_at = min(tx.heard(command).time, tx.now)
-        for customer in {each.id: each for each in (named, survivor_of(customers, named))}.values():
+        survivor = survivor_of(customers, named)
+        for record in (*(customers[each.customer_id] for each in survivor.merged), survivor):
+            is_withdrawn = await _withdraw_consent(tx, record, said_at, command)
             if (
-                customer.erased_at is None
-                and customer.telegram_chat_id in (None, command.telegram_chat_id)
-                and is_older(customer, said_at)
+                record.id in (named.id, survivor.id)
+                and record.erased_at is None
+                and record.telegram_chat_id in (None, command.telegram_chat_id)
+                and is_older(record, said_at)
             ):
-                customers[customer.id] = await _set_chat(tx, customer, None, said_at, command)
+                customers[record.id] = await _set_chat(tx, record, None, said_at, command)
+            elif is_withdrawn:
+                customers[record.id] = await _tell(tx, record, command)
+
+
+async def _withdraw_consent(tx: Transaction, customer: Customer, said_at: datetime, command: Record) -> bool:
+    given = consents.given_on(customer, "telegram")
+    if given is None or given.given_at > said_at:
+        return False
+    await consents.note_withdrawn(tx, customer.id, "telegram", BOT, said_at, cause=command)
+    return True
 
 
 async def _link(tx: Transaction, command: LinkTelegram) -> None:
@@ -100,16 +121,19 @@ async def _set_chat(
     *,
     is_answer: bool = False,
 ) -> Customer:
-    """A new chat may be tried at once; the same one if this is a later word than that it went bad.
-
-    Nothing is said of a merged record: it has no contact.
-    """
+    """A new chat may be tried at once; the same one if this is a later word than that it went bad."""
     answers_since = said_at if chat_id == customer.telegram_chat_id else tx.now
     await tx.sql(SET_CHAT, customer.id, chat_id, said_at)
+    if customer.merged_into is None:
+        await reachability.try_again(tx, customer.id, "telegram", answers_since)
+    return await _tell(tx, customer, command, again=is_answer)
+
+
+async def _tell(tx: Transaction, customer: Customer, command: Record, *, again: bool = False) -> Customer:
+    """Nothing is said of a merged record: it has no contact."""
     if customer.merged_into is not None:
         return (await read(tx, [customer.id]))[customer.id]
-    await reachability.try_again(tx, customer.id, "telegram", answers_since)
-    return await tell(tx, customer, BOT, cause=command, again=is_answer)
+    return await tell(tx, customer, BOT, cause=command, again=again)
 
 
 async def _register(tx: Transaction, command: LinkTelegram, said_at: datetime) -> None:

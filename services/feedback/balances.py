@@ -2,17 +2,20 @@
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from typing import Any, Final
+from decimal import Decimal
+from typing import Final
 
 import orjson
-from babel.numbers import format_decimal
 
 from chassis.transaction import Transaction
+from contracts.currencies import in_whole_points
 from contracts.fields import Language
 from contracts.loyalty import Balance
-from services.feedback.texts import points_words, words
+from services.feedback.texts import number_words, points_words, words
 
 MAIN_CURRENCY: Final = "points"
+WholePoints = int | str
+"""As they are kept: whole points, as text where there is a fraction, which JSON keeps in no exact form."""
 KEEP: Final = """
 INSERT INTO customers (customer_id, balances, balances_as_of)
 SELECT customer_id, balances::jsonb, as_of
@@ -35,18 +38,18 @@ async def keep_balances(tx: Transaction, states: Sequence[Balance]) -> None:
     )
 
 
-def balance_text(language: Language, kept: Mapping[str, int] | None) -> str:
+def balance_text(language: Language, kept: Mapping[str, WholePoints] | None) -> str:
     """`kept` is the column `customers.balances`; none where the customer has never had any points."""
-    balances = dict(kept or {})
-    main = balances.pop(MAIN_CURRENCY, 0)
-    others = [f"{format_decimal(amount, locale=language)} ({code})" for code, amount in sorted(balances.items())]
+    balances = {code: Decimal(points) for code, points in (kept or {}).items()}
+    main = balances.pop(MAIN_CURRENCY, Decimal(0))
+    others = [f"{number_words(language, points)} ({code})" for code, points in sorted(balances.items())]
     have = ", ".join([points_words(language, main), *others])
     return words(language).gettext("You have {points}.").format(points=have)
 
 
-def _by_currency(state: Balance) -> dict[str, Any]:
+def _by_currency(state: Balance) -> dict[str, WholePoints]:
     """What can be spent, over all accounts of a currency."""
-    available: dict[str, int] = defaultdict(int)
+    available: dict[str, Decimal] = defaultdict(Decimal)
     for balance in state.balances:
-        available[balance.points_currency] += balance.available
-    return available
+        available[balance.points_currency] += in_whole_points(balance.available, balance.points_scale or 0)
+    return {code: int(points) if points == int(points) else str(points) for code, points in available.items()}

@@ -10,6 +10,7 @@ from uuid import UUID
 from chassis.transaction import Transaction
 from contracts.fields import Language
 from services.feedback import outgoing, texts
+from services.feedback.balances import WholePoints
 
 OPEN: Final = """
 INSERT INTO chats (chat_id, language, seen_at) VALUES ($1, $2, $3)
@@ -36,7 +37,7 @@ class Turn:
     language: Language
     customer_id: UUID | None
     """Whose chat it is; None where it is not linked."""
-    balances: Mapping[str, int] | None
+    balances: Mapping[str, WholePoints] | None
     comment_on: UUID | None
     """The review that a text belongs to just now."""
     toast: str | None = None

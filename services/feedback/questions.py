@@ -1,4 +1,4 @@
-"""The NPS question after a purchase: asked through messaging, once a receipt, and not too often a customer."""
+"""The NPS question after a purchase: asked of who bought, through messaging, once a receipt, and not too often."""
 
 from collections.abc import Sequence
 from datetime import timedelta
@@ -38,7 +38,7 @@ async def ask_after_purchases(tx: Transaction, purchases: Sequence[PointsAccrued
     fresh = [purchase for purchase in purchases if tx.now - tx.heard(purchase).time <= FRESH]
     if not fresh:
         return
-    askable = {row.customer_id: row for row in await tx.sql(ASKABLE, [purchase.customer_id for purchase in fresh])}
+    askable = {row.customer_id: row for row in await tx.sql(ASKABLE, [purchase.bought_by for purchase in fresh])}
     if not askable:
         return
     known = {receipt_id for (receipt_id,) in await tx.sql(KNOWN, [purchase.receipt_id for purchase in fresh])}
@@ -48,13 +48,13 @@ async def ask_after_purchases(tx: Transaction, purchases: Sequence[PointsAccrued
     kept = await tx.sql(
         KEEP,
         list(chosen),
-        [purchase.customer_id for purchase in chosen.values()],
+        [purchase.bought_by for purchase in chosen.values()],
         [purchase.receipt_id for purchase in chosen.values()],
         [purchase.store_id for purchase in chosen.values()],
         tx.now,
     )
     asked = {question_id: chosen[question_id] for (question_id,) in kept}
-    await tx.sql(NOTE, [purchase.customer_id for purchase in asked.values()], tx.now)
+    await tx.sql(NOTE, [purchase.bought_by for purchase in asked.values()], tx.now)
     for question_id, purchase in asked.items():
         tx.say(_question(question_id, purchase, tx), cause=purchase)
 
@@ -66,11 +66,11 @@ def _choose(
     asked_at = {customer_id: row.asked_at for customer_id, row in askable.items()}
     chosen: dict[UUID, PointsAccrued] = {}
     for purchase in {purchase.receipt_id: purchase for purchase in purchases}.values():
-        if purchase.customer_id not in askable:
+        if purchase.bought_by not in askable:
             continue
-        last = asked_at[purchase.customer_id]
+        last = asked_at[purchase.bought_by]
         if last is None or tx.now - last >= pause:
-            asked_at[purchase.customer_id] = tx.now
+            asked_at[purchase.bought_by] = tx.now
             chosen[new_id()] = purchase
     return chosen
 
@@ -78,7 +78,7 @@ def _choose(
 def _question(question_id: UUID, purchase: PointsAccrued, tx: Transaction) -> SendMessage:
     return SendMessage(
         message_key=f"nps:{question_id}",
-        customer_id=purchase.customer_id,
+        customer_id=purchase.bought_by,
         template="nps_question",
         parameters={
             "store_id": purchase.store_id,

@@ -1,6 +1,6 @@
 """Whose points: which accounts a card, a phone or a customer id opens, and their locks."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, NamedTuple
 from uuid import UUID
@@ -16,7 +16,7 @@ IdentifierKind = Literal["card", "phone", "customer"]
 COLUMNS: Final = """
 accounts.id, accounts.customer_id, accounts.kind, accounts.points_currency, accounts.balance, accounts.pending,
 accounts.held, accounts.debt, accounts.spent_minor, accounts.bonus_coefficient, accounts.redemption_coefficient,
-accounts.frozen_at IS NOT NULL AS is_frozen, accounts.merged_into
+accounts.frozen_at IS NOT NULL AS is_frozen, accounts.points_scale, accounts.merged_into
 """
 """The fields of `Account` in their order, its customer for its holder, and into what it was merged."""
 COLUMN_COUNT: Final = COLUMNS.count(",") + 1
@@ -45,6 +45,9 @@ SELECT DISTINCT holder.customer_id FROM accounts JOIN accounts AS holder
 WHERE accounts.id = ANY ($1::uuid[])
 """
 MERGED: Final = "SELECT id, merged_into FROM accounts WHERE id = ANY ($1::uuid[])"
+SURVIVORS: Final = """
+SELECT merged_id, customer_id FROM merges WHERE merged_id = ANY ($1::uuid[]) AND unmerged_at IS NULL
+"""
 HOLDER_OF: Final = "SELECT holder_id FROM members WHERE customer_id = $1"
 FROZEN: Final = "SELECT 1 FROM accounts WHERE customer_id = $1 AND frozen_at IS NOT NULL"
 HOLD_PLACE: Final = """
@@ -54,10 +57,12 @@ ON CONFLICT (identifier) DO UPDATE SET kind = identifiers.kind
 RETURNING identifier, customer_id
 """
 OPEN: Final = """
-INSERT INTO accounts (id, customer_id, kind, points_currency, opened_at, frozen_at, frozen_because, freeze_changed_at)
-SELECT new.id, new.customer_id, new.kind, new.points_currency, $5, main.frozen_at, main.frozen_because,
-       main.freeze_changed_at
-FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[]) AS new (id, customer_id, kind, points_currency)
+INSERT INTO accounts (id, customer_id, kind, points_currency, points_scale, opened_at, frozen_at, frozen_because,
+                      freeze_changed_at)
+SELECT new.id, new.customer_id, new.kind, new.points_currency, new.points_scale, $6, main.frozen_at,
+       main.frozen_because, main.freeze_changed_at
+FROM unnest($1::uuid[], $2::uuid[], $3::text[], $4::text[], $5::smallint[])
+     AS new (id, customer_id, kind, points_currency, points_scale)
      LEFT JOIN accounts AS main ON main.customer_id = new.customer_id AND main.kind = 'main'
 ORDER BY new.customer_id, new.kind
 ON CONFLICT (customer_id, kind) DO NOTHING
@@ -106,6 +111,8 @@ class Account:
     bonus_coefficient: int = BASIS_POINTS
     redemption_coefficient: int = BASIS_POINTS
     is_frozen: bool = False
+    points_scale: int = 0
+    """Digits behind the point of the currency, which keeps them as long as it is used."""
 
     @property
     def customer_id(self) -> UUID:
@@ -131,7 +138,7 @@ class Holder:
 
 
 class Opened(NamedTuple):
-    """What an identifier opens: the accounts of their holder; `buyer_id` is whose identifier it is."""
+    """What an identifier opens: the accounts of their holder; `buyer_id` is the person whose identifier it is."""
 
     holder: Holder
     buyer_id: UUID
@@ -193,16 +200,16 @@ async def find_known(tx: Transaction, identifiers: Sequence[str], *, wait: bool 
     while True:
         rows = await tx.sql(FIND + LOCKED + ("" if wait else NOWAIT), identifiers)
         if all(row.merged_into is None for row in rows):
-            return _found(rows)
+            return await _found(tx, rows)
         wait = False
 
 
 async def look_up(tx: Transaction, identifier: str) -> Found:
     """The accounts behind the identifier as they are now, not locked: to tell of them, not to change them."""
-    return _found(await tx.sql(FIND, [identifier]))
+    return await _found(tx, await tx.sql(FIND, [identifier]))
 
 
-def _found(rows: Sequence[Any]) -> Found:
+async def _found(tx: Transaction, rows: Sequence[Any]) -> Found:
     holders = _holders(rows)
     found = Found({}, set())
     for row in rows:
@@ -210,7 +217,19 @@ def _found(rows: Sequence[Any]) -> Found:
             found.opened[row.identifier] = Opened(holders[row.customer_id], row.buyer_id, row.is_buyer_frozen)
         else:
             found.blocked.add(row.identifier)
+    of_others = {key: each for key, each in found.opened.items() if each.buyer_id != each.holder.customer_id}
+    if of_others:
+        persons = await persons_of(tx, {each.buyer_id for each in of_others.values()})
+        found.opened |= {key: each._replace(buyer_id=persons[each.buyer_id]) for key, each in of_others.items()}
     return found
+
+
+async def persons_of(tx: Transaction, customers: Collection[UUID]) -> dict[UUID, UUID]:
+    """Who each of these customers is: themselves, or whom they are part of by a merge."""
+    persons = {each: each for each in customers}
+    while survivors := {row.merged_id: row.customer_id for row in await tx.sql(SURVIVORS, [*persons.values()])}:
+        persons = {each: survivors.get(person, person) for each, person in persons.items()}
+    return persons
 
 
 async def lock_holders(tx: Transaction, customers: Sequence[UUID], *, wait: bool = True) -> dict[UUID, Holder]:
@@ -286,6 +305,7 @@ async def open_accounts(tx: Transaction, wanted: Sequence[tuple[UUID, str]], ter
         [customer_id for customer_id, _ in wanted],
         [kind for _, kind in wanted],
         [terms.currency_of(kind).code for _, kind in wanted],
+        [terms.currency_of(kind).scale for _, kind in wanted],
         tx.now,
     )
 
@@ -306,6 +326,7 @@ def of_account(account: Account) -> dict[str, Any]:
         "customer_id": account.customer_id,
         "account_id": account.id,
         "points_currency": account.points_currency,
+        "points_scale": account.points_scale or None,
     }
 
 

@@ -28,4 +28,5 @@ def _balance(account: Account) -> CurrencyBalance:
         pending=account.pending,
         held=account.held,
         debt=account.debt,
+        points_scale=account.points_scale or None,
     )

@@ -80,6 +80,14 @@ def _bought_by(customers: sa.Select[Any]) -> sa.ColumnElement[bool]:
     return purchases.c.customer_id.in_(customers.union_all(parts))
 
 
+def _person_with(card_number: str) -> sa.Select[Any]:
+    """The customer whose card it is, or whom they were merged into."""
+    is_merged = sa.and_(merges.c.merged_id == identifiers.c.customer_id, merges.c.unmerged_at.is_(None))
+    person = sa.select(sa.func.coalesce(merges.c.customer_id, identifiers.c.customer_id))
+    person = person.select_from(identifiers.outerjoin(merges, is_merged))
+    return person.where(identifiers.c.identifier == card_number)
+
+
 async def _sought(
     period: Period,
     store_id: Annotated[str | None, Query(max_length=64)] = None,
@@ -94,8 +102,7 @@ async def _sought(
     if customer_id is not None:
         select = select.where(_bought_by(sa.select(sa.literal(customer_id, sa.Uuid))))
     if card_number is not None:
-        holder = sa.select(identifiers.c.customer_id).where(identifiers.c.identifier == card_number)
-        select = select.where(purchases.c.card_number == card_number, _bought_by(holder))
+        select = select.where(purchases.c.card_number == card_number, _bought_by(_person_with(card_number)))
     if receipt_id is not None:
         select = select.where(purchases.c.receipt_id == receipt_id)
     if state:

@@ -35,6 +35,11 @@ class Refund:
     operation: Operation
     burned: int
 
+    @property
+    def debt_paid(self) -> int | None:
+        """Of what came back, how many points paid a debt."""
+        return -self.operation.debt or None
+
 
 @dataclass(frozen=True, slots=True)
 class GivingBack:
@@ -101,7 +106,7 @@ def points_refunded(refunded: Refund, purchase: KnownPurchase, return_receipt: s
         **of_operation(operation),
         points=operation.points,
         burned=refunded.burned,
-        debt_paid=-operation.debt or None,
+        debt_paid=refunded.debt_paid,
         receipt_id=purchase.receipt_id,
         return_id=return_receipt,
         refunds=operation.reverses,

@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Literal
+from uuid import UUID
 
 import orjson
 
@@ -18,7 +19,7 @@ from chassis.transaction import Transaction
 from contracts.loyalty import CategoryTotal, PointsReturned
 from contracts.purchases import PurchaseCancelled, PurchaseReturned
 from services.loyalty import ledger, lots, refunds
-from services.loyalty.accounts import Account, lock_accounts
+from services.loyalty.accounts import Account, lock_accounts, persons_of
 from services.loyalty.balances import say_balances
 from services.loyalty.ledger import Operation, of_operation
 from services.loyalty.lots import Movement, moved
@@ -199,9 +200,10 @@ async def _post(
         operation.spent_minor,
     )
     await set_state(tx, purchase.receipt_id, taking.state)
+    buyer_id = await _buyer_besides(tx, purchase, account)
     if refund is not None:
         tx.say(refunds.points_refunded(refund, purchase, _return_receipt(event)), cause=event)
-    tx.say(_points_returned(event, purchase, taking, operation, refund), cause=event)
+    tx.say(_points_returned(event, purchase, buyer_id, taking, operation, refund), cause=event)
     say_balances(tx, [account, *([refund.operation.account] if refund else [])])
 
 
@@ -254,9 +256,18 @@ def _when(event: PurchaseReturned | PurchaseCancelled) -> datetime:
     return event.returned_at if isinstance(event, PurchaseReturned) else event.cancelled_at
 
 
+async def _buyer_besides(tx: Transaction, purchase: KnownPurchase, account: Account) -> UUID | None:
+    """Who had bought, where the account is another customer's by now."""
+    if purchase.customer_id == account.customer_id:
+        return None
+    buyer_id = (await persons_of(tx, [purchase.customer_id]))[purchase.customer_id]
+    return None if buyer_id == account.customer_id else buyer_id
+
+
 def _points_returned(
     event: PurchaseReturned | PurchaseCancelled,
     purchase: KnownPurchase,
+    buyer_id: UUID | None,
     taking: TakingBack,
     operation: Operation,
     refund: Refund | None,
@@ -267,12 +278,14 @@ def _points_returned(
             by_category[line.category] += taking.lines[line.line_no]
     return PointsReturned(
         **of_operation(operation),
+        buyer_id=buyer_id,
         points=-operation.points,
         written_off=taking.points + operation.points,
         cause="return" if isinstance(event, PurchaseReturned) else "cancellation",
         owed=operation.debt,
         refunded=refund.operation.points if refund else 0,
         refund_burned=refund.burned if refund else 0,
+        refund_debt_paid=refund.debt_paid if refund else None,
         return_id=_return_receipt(event),
         receipt_id=purchase.receipt_id,
         store_id=event.store_id,

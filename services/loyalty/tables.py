@@ -49,6 +49,7 @@ accounts = sa.Table(
     sa.Column("customer_id", UUID(as_uuid=True), nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("points_currency", sa.Text, nullable=False),
+    sa.Column("points_scale", sa.SmallInteger, nullable=False, server_default="0"),
     sa.Column("balance", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("pending", sa.BigInteger, nullable=False, server_default="0"),
     sa.Column("held", sa.BigInteger, nullable=False, server_default="0"),

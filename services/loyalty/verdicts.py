@@ -7,6 +7,7 @@ approved and none is rejected: what of it has not come back earns by the terms o
 spent so far by now. Decisions on returns change no points.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any, Final, Literal
@@ -16,6 +17,7 @@ from chassis.ids import new_id
 from chassis.problems import Problem
 from chassis.transaction import Transaction
 from contracts.limits import PointsCorrected, ReviewDecided
+from contracts.loyalty import CategoryTotal
 from services.loyalty import by_hand, ledger, purchases
 from services.loyalty.accounts import Account, is_frozen, lock_accounts
 from services.loyalty.balances import say_balances
@@ -53,7 +55,8 @@ async def decide(tx: Transaction, review_id: UUID, verdict: Verdict, why: Why) -
         raise Problem(404, "review_not_found", "No review has this id.", field="review_id")
     if review.state != "open":
         raise Problem(409, "review_decided", "This review is decided already.", field="review_id")
-    correction = await _correction(tx, review, verdict)
+    purchase = await _purchase(tx, review) if review.return_id is None else None
+    correction = await _correction(tx, review, purchase, verdict) if purchase is not None else None
     if correction is not None:
         await by_hand.note(tx, correction.id, why)
     spent_minor = correction.spent_minor if correction else 0
@@ -71,17 +74,28 @@ async def decide(tx: Transaction, review_id: UUID, verdict: Verdict, why: Why) -
             reason=why.reason,
             actor=str(why.actor),
             correction_id=correction_id,
+            rejected_categories=_by_category(purchase) if purchase is not None and verdict == "rejected" else None,
             decided_at=tx.now,
         )
     )
 
 
-async def _correction(tx: Transaction, review: Any, verdict: Verdict) -> Operation | None:
-    """The operation by which the verdict changes what the purchase has earned; None where it does not."""
-    if review.return_id is not None:
-        return None
+async def _purchase(tx: Transaction, review: Any) -> KnownPurchase:
     purchase = await lock_purchase(tx, review.receipt_id)
     assert purchase is not None  # it was flagged as it was entered into the ledger
+    return purchase
+
+
+def _by_category(purchase: KnownPurchase) -> list[CategoryTotal]:
+    totals: Counter[str] = Counter()
+    for line in purchase.lines:
+        if line.category:
+            totals[line.category] += line.total_minor
+    return [CategoryTotal(category=category, total_minor=total) for category, total in totals.items()]
+
+
+async def _correction(tx: Transaction, review: Any, purchase: KnownPurchase, verdict: Verdict) -> Operation | None:
+    """The operation by which the verdict changes what the purchase has earned; None where it does not."""
     others = await tx.sql(OTHERS, review.receipt_id, review.id)
     account = (await lock_accounts(tx, [purchase.account_id]))[purchase.account_id]
     if verdict == "rejected":

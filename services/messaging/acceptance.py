@@ -16,8 +16,9 @@ from contracts.messaging import Button, SendMessage
 from contracts.records import Record
 from services.messaging import facts
 from services.messaging.contacts import lock_contacts
-from services.messaging.nights import morning_after
+from services.messaging.nights import Night, morning_after
 from services.messaging.routes import TELEGRAM, Purpose, Reach, obstacle, status_of
+from services.messaging.settings import messaging_settings
 from services.messaging.texts import Parameters, render
 
 INSERT = """
@@ -82,7 +83,7 @@ class Message(NamedTuple):
     decision: Decision
 
 
-def decide(asked: Asked, reach: Reach | None, now: datetime) -> Decision:
+def decide(asked: Asked, reach: Reach | None, now: datetime, night: Night) -> Decision:
     """The customer's text and channel. Nobody's text is made who is not known here, or was erased."""
     if reach is None or reach.is_erased:
         return Decision(None, None, None, "failed", "no_channel" if reach is None else "erased")
@@ -90,7 +91,7 @@ def decide(asked: Asked, reach: Reach | None, now: datetime) -> Decision:
     channel = TELEGRAM if reach.telegram_chat_id is not None else None
     hindrance = obstacle(reach, purpose=asked.purpose, expires_at=asked.expires_at, now=now)
     if hindrance is None:
-        due_at = morning_after(now, reach.time_zone) if asked.by_day else None
+        due_at = morning_after(now, reach.time_zone, night) if asked.by_day else None
         if due_at is not None and (asked.expires_at is None or due_at < asked.expires_at):
             return Decision(reach.language, text, channel, "scheduled", None, due_at)
         return Decision(reach.language, text, channel, "accepted", None)
@@ -105,7 +106,8 @@ async def accept(tx: Transaction, asked: Sequence[Asked]) -> None:
     if not asked:
         return
     reaches = await lock_contacts(tx, (each.customer_id for each in asked))
-    messages = [Message(new_id(), each, decide(each, reaches.get(each.customer_id), tx.now)) for each in asked]
+    night = messaging_settings().night
+    messages = [Message(new_id(), each, decide(each, reaches.get(each.customer_id), tx.now, night)) for each in asked]
     new = {row.id: row for row in await tx.sql(INSERT, *_columns(tx, messages), tx.now)}
     repeated = []
     for message_id, each, decision in messages:

@@ -6,6 +6,8 @@ from typing import Final, Self
 from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from services.messaging.nights import Night
+
 SANDBOX_API: Final = "http://127.0.0.1:8110"
 REAL_API: Final = "https://api.telegram.org"
 SANDBOX_BOT: Final = "8110:sandbox"
@@ -45,12 +47,26 @@ class MessagingSettings(BaseSettings):
         45, gt=0, description="A message whose process has fallen silent for so long while sending is unknown."
     )
     dispatch_poll_s: float = Field(0.25, gt=0, description="How often an idle dispatcher looks by itself.")
+    night_begins_h: int = Field(
+        21,
+        ge=0,
+        le=23,
+        description="From this hour of the customer's own clock, news that can wait for the morning wait for it.",
+    )
+    night_ends_h: int = Field(
+        9, ge=0, le=23, description="At this hour they are sent; the same as the one before: there is no night."
+    )
 
     @model_validator(mode="after")
     def _outlasts_a_request(self) -> Self:
         if self.telegram_lease_s <= self.telegram_timeout_s:
             raise ValueError("KOPILKA_TELEGRAM_LEASE_S must be more than KOPILKA_TELEGRAM_TIMEOUT_S")
         return self
+
+    @property
+    def night(self) -> Night:
+        """When nobody is written to who can be told in the morning."""
+        return Night(self.night_begins_h, self.night_ends_h)
 
     @property
     def bot_api(self) -> str:

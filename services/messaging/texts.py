@@ -6,6 +6,7 @@ zone, to the minute. Texts are plain, without markup.
 
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from decimal import Decimal
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
@@ -18,7 +19,8 @@ from jinja2.sandbox import ImmutableSandboxedEnvironment
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from chassis.envelope import Unprocessable
-from contracts.fields import MAX_MINOR, Currency, Language, Moment, MoneyMinor, Points, StoreId
+from contracts.currencies import in_whole_points
+from contracts.fields import MAX_MINOR, Currency, Language, Moment, MoneyMinor, Points, PointsScale, StoreId
 from services.messaging.money import format_money
 from services.messaging.nights import zone_of
 
@@ -33,6 +35,11 @@ CorrectionCause = Literal["taken", "reversed", "purchase"]
 Occasion = Literal["manual", "registration", "birthday", "referral", "activity", "promotion", "gift", "compensation"]
 
 
+IN_POINTS: Final = frozenset(
+    ("points", "balance", "paid", "debt_paid", "refunded", "refund_burned", "refund_debt_paid", "owed")
+)
+"""The parameters in the smallest unit of a currency of points; templates are given them in whole points."""
+NUMBER: Final = "#,##0.######"
 MINUTE: Final = timedelta(minutes=1)
 MOMENT: Final = timedelta(microseconds=1)
 
@@ -43,13 +50,21 @@ class Parameters(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore", coerce_numbers_to_str=True)
 
 
+class _OfPoints(Parameters):
+    """Points are given in the smallest unit of a currency of this scale; none: whole ones."""
+
+    points_scale: PointsScale | None = None
+
+
 class _OfPurchase(Parameters):
+    """`of_family`, where it is there: the account is the buyer's family's."""
+
     store_id: StoreId
     total_minor: MoneyMinor
     currency: Currency
 
 
-class PointsAccruedParameters(_OfPurchase):
+class PointsAccruedParameters(_OfPurchase, _OfPoints):
     """`points_accrued`: what a purchase earned, and what was paid with points."""
 
     points: Points
@@ -57,9 +72,10 @@ class PointsAccruedParameters(_OfPurchase):
     paid: Points = 0
     debt_paid: Points = 0
     activates_at: Moment | None = None
+    of_family: bool = False
 
 
-class PointsReturnedParameters(_OfPurchase):
+class PointsReturnedParameters(_OfPurchase, _OfPoints):
     """`points_returned`: what a return or a cancellation took back, and what it gave back."""
 
     points: Points
@@ -67,10 +83,12 @@ class PointsReturnedParameters(_OfPurchase):
     cause: Literal["return", "cancellation"]
     refunded: Points = 0
     refund_burned: Points = 0
+    refund_debt_paid: Points = 0
     owed: Points = 0
+    of_family: bool = False
 
 
-class PointsExpiringParameters(Parameters):
+class PointsExpiringParameters(_OfPoints):
     """`points_expiring`: what burns soon."""
 
     points: Points
@@ -78,14 +96,14 @@ class PointsExpiringParameters(Parameters):
     balance: Balance
 
 
-class PointsActivatedParameters(Parameters):
+class PointsActivatedParameters(_OfPoints):
     """`points_activated`: what can be spent from now on."""
 
     points: Points
     balance: Balance
 
 
-class PointsGivenParameters(Parameters):
+class PointsGivenParameters(_OfPoints):
     """`points_given`: what was given outside of purchases."""
 
     points: Points
@@ -96,7 +114,7 @@ class PointsGivenParameters(Parameters):
     expires_at: Moment | None = None
 
 
-class PointsCorrectedParameters(Parameters):
+class PointsCorrectedParameters(_OfPoints):
     """`points_corrected`: what was taken by hand, or put right."""
 
     points: Annotated[int, Field(ge=-MAX_MINOR, le=MAX_MINOR)]
@@ -143,10 +161,12 @@ def parameters_of(template: str, values: Mapping[str, object]) -> Parameters:
 def render(template: str, language: Language, parameters: Parameters, time_zone: str) -> str:
     """The text for a customer of that language and time zone; `parameters` as `parameters_of` gives them."""
     zone = zone_of(time_zone)
-    values = {
-        name: value.astimezone(zone) if isinstance(value, datetime) else value
-        for name, value in parameters.model_dump().items()
-    }
+    values = parameters.model_dump()
+    for name, value in values.items():
+        if isinstance(value, datetime):
+            values[name] = value.astimezone(zone)
+        elif name in IN_POINTS:
+            values[name] = in_whole_points(value, values["points_scale"] or 0)
     return templates_in(language).get_template(f"{template}.txt").render(values).strip()
 
 
@@ -155,13 +175,13 @@ def templates_in(language: Language) -> jinja2.Environment:
     """The language's templates. Sandboxed; a name that is not given is an error; the filters speak the language."""
     locale = Locale(language)
 
-    def number(value: int) -> str:
-        return format_decimal(value, locale=locale)
+    def number(value: Decimal) -> str:
+        return format_decimal(value, NUMBER, locale=locale)
 
     def money(minor: int, currency: str) -> str:
         return format_money(minor, currency, locale)
 
-    def plural(count: int, **forms: str) -> str:
+    def plural(count: Decimal, **forms: str) -> str:
         return forms[locale.plural_form(abs(count))]
 
     def minute(moment: datetime) -> str:

@@ -15,6 +15,7 @@ LOCK = "SELECT FROM features WHERE customer_id = ANY ($1) ORDER BY customer_id F
 FORGET = [
     "DELETE FROM purchases WHERE customer_id = ANY ($1)",
     "DELETE FROM returns WHERE customer_id = ANY ($1)",
+    "DELETE FROM rejections WHERE customer_id = ANY ($1)",
     "DELETE FROM spending WHERE customer_id = ANY ($1)",
     "DELETE FROM store_spending WHERE customer_id = ANY ($1)",
     "DELETE FROM category_spending WHERE customer_id = ANY ($1)",

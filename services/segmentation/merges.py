@@ -2,15 +2,19 @@
 
 Facts and sums stay with the record that they were heard of, so that undoing a merge moves nothing; they are put
 together where they are read. A return of what a merged record bought is heard of its survivor, and is the record's.
+What is heard of a family's account is the member's who bought.
 """
 
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 from uuid import UUID
 
 from chassis.transaction import Transaction
 from contracts.customers import CustomersMerged, CustomersUnmerged
-from contracts.loyalty import PointsReturned
+from contracts.loyalty import PointsAccrued, PointsReturned
 from services.segmentation.customers import lock_customers
+
+OfPurchase = TypeVar("OfPurchase", PointsAccrued, PointsReturned)
 
 MERGE = """
 INSERT INTO merges (merged_id, survivor_id, changed_at, stands) VALUES ($1, $2, $3, $4)
@@ -24,12 +28,16 @@ SELECT DISTINCT ON (merged_id) merged_id, survivor_id FROM merges WHERE stands O
 moment stand twice, for the two are told on different keys: the later one counts."""
 PARTS = f"SELECT merged_id FROM ({SURVIVORS}) AS survivors WHERE survivor_id = $1"  # noqa: S608 (a constant)
 BOUGHT_BY = """
-SELECT asked.customer_id, asked.receipt_id, purchases.customer_id AS record_id
-FROM unnest($1::uuid[], $2::text[]) AS asked (customer_id, receipt_id)
-     JOIN merges ON merges.survivor_id = asked.customer_id
-     JOIN purchases ON purchases.customer_id = merges.merged_id AND purchases.receipt_id = asked.receipt_id
+SELECT asked.buyer_id, asked.receipt_id, purchases.customer_id AS record_id
+FROM unnest($1::uuid[], $2::uuid[], $3::text[]) AS asked (buyer_id, holder_id, receipt_id)
+     CROSS JOIN LATERAL (
+         SELECT asked.buyer_id UNION SELECT asked.holder_id
+         UNION SELECT merged_id FROM merges WHERE survivor_id IN (asked.buyer_id, asked.holder_id)
+     ) AS records (customer_id)
+     JOIN purchases ON purchases.customer_id = records.customer_id AND purchases.receipt_id = asked.receipt_id
 """
-"""Merges that were undone count too: what was heard while they stood may come again."""
+"""Merges that were undone count too: what was heard while they stood may come again. The holder of an account counts
+for what was counted with them before it was told who had bought."""
 
 
 async def merge(tx: Transaction, event: CustomersMerged | CustomersUnmerged) -> None:
@@ -45,17 +53,22 @@ async def records_of(tx: Transaction, customer_id: UUID) -> list[UUID]:
     return [customer_id, *(merged_id for (merged_id,) in await tx.sql(PARTS, customer_id))]
 
 
+def of_buyers(accrued: Sequence[PointsAccrued]) -> list[PointsAccrued]:
+    """The purchases, each as one of who bought."""
+    return [_of(event, event.bought_by) for event in accrued]
+
+
 async def of_their_records(tx: Transaction, returned: Sequence[PointsReturned]) -> list[PointsReturned]:
     """The returns, each as one of the record that had bought."""
-    bought_by: Mapping[tuple[UUID, str], UUID] = {
-        (row.customer_id, row.receipt_id): row.record_id
-        for row in await tx.sql(
-            BOUGHT_BY, [event.customer_id for event in returned], [event.receipt_id for event in returned]
-        )
-    }
-    return [
-        event
-        if (record_id := bought_by.get((event.customer_id, event.receipt_id))) is None
-        else event.model_copy(update={"customer_id": record_id})
-        for event in returned
-    ]
+    rows = await tx.sql(
+        BOUGHT_BY,
+        [event.bought_by for event in returned],
+        [event.customer_id for event in returned],
+        [event.receipt_id for event in returned],
+    )
+    records: Mapping[tuple[UUID, str], UUID] = {(row.buyer_id, row.receipt_id): row.record_id for row in rows}
+    return [_of(event, records.get((event.bought_by, event.receipt_id), event.bought_by)) for event in returned]
+
+
+def _of(event: OfPurchase, customer_id: UUID) -> OfPurchase:
+    return event if event.customer_id == customer_id else event.model_copy(update={"customer_id": customer_id})

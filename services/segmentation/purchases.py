@@ -21,12 +21,12 @@ WITH heard AS (
     GROUP BY customer_id, receipt_id
 )
 INSERT INTO purchases (customer_id, receipt_id, operation_id, store_id, completed_at, currency, total_minor,
-                       returned_minor, cancelled)
+                       returned_minor, cancelled, rejected)
 SELECT customer_id, receipt_id, operation_id, store_id, completed_at, currency, total_minor,
-       coalesce(returned_minor, 0), coalesce(cancelled, false)
-FROM heard LEFT JOIN came_back USING (customer_id, receipt_id)
+       coalesce(returned_minor, 0), coalesce(cancelled, false), review_id IS NOT NULL
+FROM heard LEFT JOIN came_back USING (customer_id, receipt_id) LEFT JOIN rejections USING (customer_id, receipt_id)
 ON CONFLICT (customer_id, receipt_id) DO NOTHING
-RETURNING customer_id, receipt_id, returned_minor, counts
+RETURNING customer_id, receipt_id, returned_minor, counts, rejected
 """
 COUNT = """
 UPDATE features SET
@@ -43,7 +43,8 @@ async def count_purchases(tx: Transaction, accrued: Sequence[PointsAccrued]) -> 
     """Count each receipt that was not counted before.
 
     A receipt is one purchase however many accounts it earned points on: later operations of the same one, and
-    replays, change nothing. Returns that came before their purchase are taken off at once.
+    replays, change nothing. Returns that came before their purchase are taken off at once; one that was rejected before
+    it came is kept and never counted.
     """
     customers = await lock_customers(tx, {event.customer_id for event in accrued})
     heard: dict[tuple[UUID, str], PointsAccrued] = {}
@@ -52,7 +53,9 @@ async def count_purchases(tx: Transaction, accrued: Sequence[PointsAccrued]) -> 
             heard.setdefault((event.customer_id, event.receipt_id), event)
     entered = await _enter(tx, list(heard.values()))
     totals = Totals()
-    for customer_id, receipt_id, returned_minor, counts in entered:
+    for customer_id, receipt_id, returned_minor, counts, rejected in entered:
+        if rejected:
+            continue
         event = heard[customer_id, receipt_id]
         currency = event.currency
         totals.add_money(customer_id, currency, purchases=counts, paid=event.total_minor)
@@ -60,12 +63,15 @@ async def count_purchases(tx: Transaction, accrued: Sequence[PointsAccrued]) -> 
             customer_id, currency, event.store_id, purchases=counts, total=event.total_minor - returned_minor
         )
         totals.add_categories(customer_id, currency, event.categories, sign=1)
-    await _count(tx, (heard[customer_id, receipt_id] for customer_id, receipt_id, _, counts in entered if counts))
+    await _count(tx, (heard[customer_id, receipt_id] for customer_id, receipt_id, _, counts, _ in entered if counts))
     await totals.write(tx)
 
 
-async def _enter(tx: Transaction, heard: Sequence[PointsAccrued]) -> Sequence[tuple[UUID, str, int, bool]]:
-    """The new ones of them: customer, receipt, what has come back of it already, whether anything is left of it."""
+async def _enter(tx: Transaction, heard: Sequence[PointsAccrued]) -> Sequence[tuple[UUID, str, int, bool, bool]]:
+    """The new ones of them.
+
+    Customer, receipt, what has come back of it already, whether anything is left of it, whether it was rejected.
+    """
     if not heard:
         return []
     rows = await tx.sql(

@@ -5,17 +5,24 @@ from collections.abc import Collection, Sequence
 from typing import NamedTuple
 from uuid import UUID
 
+import orjson
+
 from chassis.transaction import Transaction
 from contracts.loyalty import PointsReturned
 from services.segmentation.customers import lock_customers
 from services.segmentation.totals import Totals
 
 ENTER = """
-INSERT INTO returns (customer_id, return_id, cause, operation_id, receipt_id, returned_at, currency, total_minor)
-SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::timestamptz[], $7::text[],
-                     $8::bigint[])
+INSERT INTO returns (customer_id, return_id, cause, operation_id, receipt_id, returned_at, currency, total_minor,
+                     categories)
+SELECT customer_id, return_id, cause, operation_id, receipt_id, returned_at, currency, total_minor, categories::jsonb
+FROM unnest($1::uuid[], $2::text[], $3::text[], $4::uuid[], $5::text[], $6::timestamptz[], $7::text[], $8::bigint[],
+            $9::text[])
+     AS heard (customer_id, return_id, cause, operation_id, receipt_id, returned_at, currency, total_minor, categories)
 ON CONFLICT (customer_id, return_id, cause) DO NOTHING
-RETURNING customer_id, return_id, cause
+RETURNING customer_id, return_id, cause,
+          EXISTS (SELECT FROM rejections WHERE rejections.customer_id = returns.customer_id
+                                           AND rejections.receipt_id = returns.receipt_id) AS rejected
 """
 TAKE_OFF = """
 UPDATE purchases SET
@@ -63,14 +70,15 @@ async def take_back_returns(tx: Transaction, returned: Sequence[PointsReturned])
     """Take off each return and cancellation that was not taken off before.
 
     Where its purchase is not known yet, the money is taken off the customer now, and off the receipt and its store
-    when the purchase comes (`purchases.py`).
+    when the purchase comes (`purchases.py`). Of one that was rejected nothing is left to be taken off: what comes back
+    of it is kept and not counted.
     """
     customers = await lock_customers(tx, {event.customer_id for event in returned})
     heard: dict[tuple[UUID, str, str], PointsReturned] = {}
     for event in returned:
         if event.customer_id in customers:
             heard.setdefault((event.customer_id, event.return_id, event.cause), event)
-    entered = [heard[key] for key in await _enter(tx, list(heard.values()))]
+    entered = [heard[key] for key, rejected in await _enter(tx, list(heard.values())) if not rejected]
     if not entered:
         return
     totals = Totals()
@@ -83,13 +91,13 @@ async def take_back_returns(tx: Transaction, returned: Sequence[PointsReturned])
         totals.add_store(
             each.customer_id, each.currency, each.store_id, purchases=-each.undone, total=-each.total_minor
         )
-    await _count(tx, entered)
-    await _uncount(tx, Counter(each.customer_id for each in taken_off if each.undone))
+    await count_returns(tx, [(event.customer_id, event.cause) for event in entered])
+    await uncount_purchases(tx, Counter(each.customer_id for each in taken_off if each.undone))
     await totals.write(tx)
 
 
-async def _enter(tx: Transaction, heard: Collection[PointsReturned]) -> Sequence[tuple[UUID, str, str]]:
-    """The new ones of them."""
+async def _enter(tx: Transaction, heard: Collection[PointsReturned]) -> list[tuple[tuple[UUID, str, str], bool]]:
+    """The new ones of them, and whether the purchase was rejected."""
     if not heard:
         return []
     rows = await tx.sql(
@@ -102,8 +110,9 @@ async def _enter(tx: Transaction, heard: Collection[PointsReturned]) -> Sequence
         [event.returned_at for event in heard],
         [event.currency for event in heard],
         [event.total_minor for event in heard],
+        [orjson.dumps({each.category: each.total_minor for each in event.categories}).decode() for event in heard],
     )
-    return [tuple(row) for row in rows]
+    return [((row.customer_id, row.return_id, row.cause), row.rejected) for row in rows]
 
 
 async def _take_off(tx: Transaction, entered: Collection[PointsReturned]) -> list[TakenOff]:
@@ -125,13 +134,15 @@ async def _take_off(tx: Transaction, entered: Collection[PointsReturned]) -> lis
     return [TakenOff._make(row) for row in rows]
 
 
-async def _count(tx: Transaction, entered: Collection[PointsReturned]) -> None:
-    returns = Counter(event.customer_id for event in entered if event.cause == "return")
-    cancellations = Counter(event.customer_id for event in entered if event.cause == "cancellation")
-    customers = list(returns.keys() | cancellations.keys())
-    await tx.sql(COUNT, customers, [returns[each] for each in customers], [cancellations[each] for each in customers])
+async def count_returns(tx: Transaction, came_back: Collection[tuple[UUID, str]], sign: int = 1) -> None:
+    """Count (with -1: no longer) returns and cancellations, named by customer and cause."""
+    counts = {cause: Counter(each for each, why in came_back if why == cause) for cause in ("return", "cancellation")}
+    customers = list({customer_id for customer_id, _ in came_back})
+    if customers:
+        await tx.sql(COUNT, customers, *([sign * count[each] for each in customers] for count in counts.values()))
 
 
-async def _uncount(tx: Transaction, undone: Counter[UUID]) -> None:
+async def uncount_purchases(tx: Transaction, undone: Counter[UUID]) -> None:
+    """So many purchases of each customer count no longer; the first and the last are those that are left."""
     if undone:
         await tx.sql(UNCOUNT, list(undone), list(undone.values()))

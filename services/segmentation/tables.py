@@ -51,10 +51,13 @@ purchases = sa.Table(
     sa.Column("total_minor", sa.BigInteger, nullable=False),
     _minor("returned_minor"),
     sa.Column("cancelled", sa.Boolean, nullable=False, server_default=sa.false()),
+    sa.Column("rejected", sa.Boolean, nullable=False, server_default=sa.false()),
     sa.Column(
         "counts",
         sa.Boolean,
-        sa.Computed("NOT cancelled AND (total_minor = 0 OR returned_minor < total_minor)", persisted=True),
+        sa.Computed(
+            "NOT cancelled AND NOT rejected AND (total_minor = 0 OR returned_minor < total_minor)", persisted=True
+        ),
         nullable=False,
     ),
     comment="Each receipt once a customer, however many ledger operations it led to. `counts` is whether anything "
@@ -73,8 +76,21 @@ returns = sa.Table(
     moment("returned_at"),
     sa.Column("currency", sa.Text, nullable=False),
     sa.Column("total_minor", sa.BigInteger, nullable=False),
+    sa.Column("categories", JSONB, nullable=False, server_default="{}"),
     sa.CheckConstraint("cause IN ('return', 'cancellation')", name="cause"),
-    comment="Each return and cancellation once. One that came before its purchase is taken off when that comes.",
+    comment="Each return and cancellation once. One that came before its purchase is taken off when that comes. "
+    "`categories`: money given back by product category.",
+)
+
+rejections = sa.Table(
+    "rejections",
+    metadata,
+    sa.Column("customer_id", UUID(as_uuid=True), primary_key=True),
+    sa.Column("receipt_id", sa.Text, primary_key=True),
+    sa.Column("review_id", UUID(as_uuid=True), nullable=False),
+    moment("decided_at"),
+    comment="Receipts that were rejected in a review: neither they nor what comes back of them counts. One may be "
+    "rejected before it is heard of.",
 )
 
 merges = sa.Table(

@@ -1,12 +1,13 @@
 import random
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from chassis.database import utc_now
 from chassis.ids import new_id
-from contracts.customers import Contact, CustomerChanged, CustomerRegistered, LinkTelegram
+from contracts.customers import ConsentWithdrawn, Contact, CustomerChanged, CustomerRegistered, LinkTelegram
+from tests.services.customers.test_consents import history as consents
 from tests.services.customers.world import (
     EVERY_CUSTOMER,
     PHONE,
@@ -15,8 +16,11 @@ from tests.services.customers.world import (
     at_once,
     came,
     link,
+    merge,
     minutes_ago,
     phones,
+    two_records,
+    undo,
     unlink,
     uuid_of,
     went_bad,
@@ -124,6 +128,87 @@ async def test_a_chat_that_is_given_up_leaves_the_customer(customers: Customers)
     contact = await customers.contact(customer)
     assert (contact.telegram_chat_id, contact.unreachable) == (None, [])
     assert await customers.get(customer) == customer
+
+
+async def test_who_gives_up_the_chat_withdraws_the_consent_to_advertising_there_and_no_other(
+    customers: Customers,
+) -> None:
+    customer = await customers.register(consents=["telegram", "sms"])
+    await customers.hear(link(PHONE, 100500))
+    before = len(await customers.said(Contact, customer))
+    command = unlink(customer, 100500)
+
+    await customers.hear(command)
+
+    (contact,) = (await customers.said(Contact, customer))[before:]
+    assert (contact.telegram_chat_id, [each.channel for each in contact.consents]) == (None, ["sms"])
+    (said,) = await customers.said(ConsentWithdrawn, customer)
+    assert (said.channel, said.withdrawn_at, said.source) == ("telegram", command.time, "bot")
+    (newest, *_) = await consents(customers, customer)
+    assert (newest["channel"], newest["given"], newest["who"]) == ("telegram", False, "bot")
+    assert datetime.fromisoformat(newest["at"]) == command.time
+    trail = (await customers.http.get(f"/customers/{customer['id']}/audit")).json()["items"]
+    assert ("consent_withdrawn", ["telegram"], "bot") in [(each["action"], each["what"], each["who"]) for each in trail]
+
+
+async def test_linking_again_brings_no_consent_back(customers: Customers) -> None:
+    customer = await customers.register(consents=["telegram"])
+    await customers.hear(link(PHONE, 100500))
+    await customers.hear(unlink(customer, 100500))
+
+    await customers.hear(link(PHONE, 100500))
+
+    contact = await customers.contact(customer)
+    assert (contact.telegram_chat_id, contact.consents) == (100500, [])
+
+
+@pytest.mark.parametrize("order", [1, -1])
+async def test_a_stop_withdraws_the_consent_though_a_later_link_is_heard_before_it(
+    customers: Customers, order: int
+) -> None:
+    customer = await customers.register(consents=["telegram"])
+    await customers.hear(link(PHONE, 100500))
+    later = utc_now() + timedelta(minutes=1)
+    words = [unlink(customer, 100500), link(PHONE, 2, at=later)]
+
+    for word in words[::order]:
+        await customers.hear(word)
+
+    contact = await customers.contact(customer)
+    assert (contact.telegram_chat_id, contact.consents) == (2, [])
+
+
+async def test_a_stop_from_before_a_consent_was_given_does_not_withdraw_it(customers: Customers) -> None:
+    customer = await customers.register(consents=["telegram"])
+
+    await customers.hear(unlink(customer, 100500, at=minutes_ago(1)))
+
+    assert [each.channel for each in (await customers.contact(customer)).consents] == ["telegram"]
+    assert await customers.said(ConsentWithdrawn) == []
+
+
+async def test_a_stop_that_is_said_twice_at_once_withdraws_once(customers: Customers) -> None:
+    customer = await customers.register(consents=["telegram"])
+    await customers.hear(link(PHONE, 100500))
+
+    await customers.hear(unlink(customer, 100500), unlink(customer, 100500))
+
+    assert len(await customers.said(ConsentWithdrawn)) == 1
+
+
+@pytest.mark.parametrize("named", [0, 1])
+async def test_a_stop_is_for_the_whole_person_whichever_record_is_named(customers: Customers, named: int) -> None:
+    records = await two_records(customers)
+    anna, other = records
+    for each in records:
+        await customers.http.put(f"/customers/{each['id']}/consents/telegram")
+    await merge(customers, anna, other)
+
+    await customers.hear(unlink(records[named], 100500))
+    await undo(customers, anna, other)
+
+    assert {each.customer_id for each in await customers.said(ConsentWithdrawn)} == {uuid_of(each) for each in records}
+    assert [(await customers.contact(each)).consents for each in records] == [[], []]
 
 
 async def test_giving_up_a_former_chat_changes_nothing(customers: Customers) -> None:

@@ -8,6 +8,7 @@ import pytest
 from chassis.ids import new_id
 from contracts.customers import LinkTelegram, UnlinkTelegram
 from contracts.feedback import AppealOpened, TelegramLinked, TelegramUnlinked
+from contracts.loyalty import Balance, CurrencyBalance
 from tests.services.feedback.world import Feedback, OpenFeedback, balance, contact, link_of
 from tests.telegram_sandbox import RunningSandbox
 
@@ -83,6 +84,28 @@ async def test_the_balance_is_told_to_those_who_are_linked_and_newer_ones_stay(
         await anna.hears("У вас 1\N{NO-BREAK SPACE}201 балл, 7 (miles).")
         await oliver.writes("/balance")
         await oliver.hears("I do not know your card yet")
+
+
+@pytest.mark.parametrize(
+    ("language_code", "available", "text"),
+    [
+        ("ru", (450, 0), "У вас 4,5 балла."),
+        ("ru", (450, 50), "У вас 5 баллов."),
+        ("ru", (100, 0), "У вас 1 балл."),
+        ("en", (100, 5), "You have 1.05 points."),
+        ("en", (100, 0), "You have 1 point."),
+    ],
+)
+async def test_points_of_a_currency_with_a_scale_are_told_in_whole_ones(
+    feedback: Feedback, sandbox: RunningSandbox, language_code: str, available: tuple[int, int], text: str
+) -> None:
+    anna = await sandbox.person(language_code=language_code)
+    customer_id = await feedback.linked(anna)
+    of_points = [CurrencyBalance(points_currency="points", points_scale=2, available=each) for each in available]
+    await feedback.hears(Balance(customer_id=customer_id, balances=of_points, as_of=datetime.now(UTC)))
+    async with feedback.polling():
+        await anna.writes("/balance")
+        await anna.hears(text)
 
 
 async def test_nobody_is_told_twice_that_they_are_linked_and_nobody_who_did_not_ask(

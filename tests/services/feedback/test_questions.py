@@ -151,3 +151,15 @@ async def test_a_question_that_waited_for_messaging_for_a_day_is_not_sent_any_mo
     (question,) = await feedback.said(SendMessage)
     assert question.expires_at is not None
     assert timedelta(hours=23) < question.expires_at - feedback.now() <= DAY
+
+
+@pytest.mark.usefixtures("always")
+async def test_it_is_the_member_of_a_family_who_bought_that_is_asked(feedback: Feedback) -> None:
+    anna, boris = new_id(), new_id()
+    await feedback.hears(contact(anna, 100500), contact(boris, 100501))
+
+    await feedback.hears(accrued(anna).model_copy(update={"buyer_id": boris}), accrued(anna))
+
+    assert await asked(feedback) == [boris, anna]
+    rows = await feedback.rows("SELECT customer_id, asked_at IS NOT NULL AS asked FROM customers")
+    assert {row.customer_id: row.asked for row in rows} == {anna: True, boris: True}

@@ -1,5 +1,6 @@
 """Kinds of account, establishments, families and coefficients: whose points, where, and how many."""
 
+from importlib import import_module
 from typing import Any
 from uuid import UUID
 
@@ -8,10 +9,10 @@ import pytest
 
 from contracts.customers import CustomerBlocked
 from contracts.holds import HoldReleased
-from contracts.loyalty import Balance, CoefficientsChanged, FamilyJoined, FamilyLeft, PointsAccrued
+from contracts.loyalty import Balance, CoefficientsChanged, FamilyJoined, FamilyLeft, PointsAccrued, PointsReturned
 from services.loyalty.terms import Rules
 from tests.services.loyalty.tills import Till, with_key
-from tests.services.loyalty.world import NOW, OLGA, Loyalty, adjust, card, post, problem, purchase
+from tests.services.loyalty.world import NOW, OLGA, Loyalty, adjust, came_back, card, post, problem, purchase
 
 LITRES = {"code": "litres", "name_ru": "литры", "name_en": "litres", "scale": 2, "worth_minor": 6_000}
 POINTS = {"code": "points", "name_ru": "баллы", "name_en": "points", "worth_minor": 100}
@@ -55,7 +56,12 @@ async def test_a_purchase_earns_on_the_account_of_its_establishment(loyalty: Loy
     )
     assert fuel["worth_minor"] == 6_000
     (state,) = {each.customer_id: each for each in await loyalty.said(Balance)}.values()
-    assert {each.kind: each.available for each in state.balances} == {"main": 10, "fuel": 100}
+    assert {each.kind: (each.available, each.points_scale) for each in state.balances} == {
+        "main": (10, None),
+        "fuel": (100, 2),
+    }
+    said = {each.points_currency: (each.points, each.points_scale) for each in await loyalty.said(PointsAccrued)}
+    assert said == {"points": (10, None), "litres": (100, 2)}
     assert await loyalty.differences() == []
 
 
@@ -89,6 +95,19 @@ async def test_an_unknown_kind_of_account_is_refused(loyalty: Loyalty, api: http
     assert await problem(refused) == (422, "unknown_account_kind")
 
 
+@pytest.mark.usefixtures("stations")
+async def test_accounts_that_were_opened_before_they_knew_their_scale_learn_it(loyalty: Loyalty) -> None:
+    number = card()
+    await loyalty.knows(number)
+    await loyalty.hear(purchase(number, 120_000, store_id="500"))
+    await loyalty.rows("UPDATE accounts SET points_scale = 0")
+
+    await loyalty.rows(import_module("services.loyalty.migrations.0016_scales").SCALES)
+
+    rows = await loyalty.rows("SELECT kind, points_scale FROM accounts")
+    assert {row.kind: row.points_scale for row in rows} == {"main": 0, "fuel": 2}
+
+
 async def join(api: httpx.AsyncClient, holder: UUID, member: UUID) -> httpx.Response:
     return await post(api, f"/customers/{holder}/members/{member}", reason=None)
 
@@ -119,6 +138,22 @@ async def test_cards_of_a_family_open_one_account_and_their_own_again_when_they_
     assert (await accounts(api, anna))["main"]["balance"] == 50
     assert len(await loyalty.said(FamilyJoined)) == len(await loyalty.said(FamilyLeft)) == 1
     assert await loyalty.differences() == []
+
+
+async def test_a_return_names_the_member_who_had_bought_also_when_they_have_left(
+    loyalty: Loyalty, api: httpx.AsyncClient
+) -> None:
+    (hers, anna), (his, boris) = [(number, await loyalty.knows(number)) for number in (card(), card())]
+    await join(api, anna, boris)
+    bought = [purchase(his, 60_000), purchase(hers, 40_000)]
+    await loyalty.hear(*bought)
+
+    await loyalty.hear(came_back(bought[0], {1: 20_000}), came_back(bought[1], {1: 20_000}))
+    await leave(api, anna, boris)
+    await loyalty.hear(came_back(bought[0], {1: 40_000}))
+
+    said = [(each.customer_id, each.buyer_id) for each in await loyalty.said(PointsReturned)]
+    assert said == [(anna, boris), (anna, None), (anna, boris)]
 
 
 async def test_a_card_that_a_member_gets_later_opens_the_familys_account(

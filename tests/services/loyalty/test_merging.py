@@ -9,9 +9,9 @@ import pytest
 
 from chassis.ids import new_id
 from contracts.customers import Card, CustomersMerged, CustomersUnmerged
-from contracts.loyalty import Balance, PointsAccrued, PointsMoved
+from contracts.loyalty import Balance, PointsAccrued, PointsMoved, PointsReturned
 from tests.services.loyalty.tills import Till, paid, shown, with_key
-from tests.services.loyalty.world import NOW, Loyalty, adjust, came_back, card, purchase
+from tests.services.loyalty.world import NOW, Loyalty, adjust, came_back, cancelled, card, post, purchase
 
 HOUR = timedelta(hours=1)
 
@@ -246,3 +246,27 @@ async def test_a_merge_is_undone_once(loyalty: Loyalty, api: httpx.AsyncClient) 
     assert [(await shown(api, each))["balance"] for each in (anna, other)] == [115, 55]
     assert len(await loyalty.said(PointsMoved)) == 4
     assert await loyalty.refused() == []
+
+
+async def test_who_buys_is_the_survivor_whichever_record_the_card_names(
+    loyalty: Loyalty, api: httpx.AsyncClient
+) -> None:
+    (_, anna), (others_card, other) = await two(loyalty, api)
+    holder = await loyalty.knows(card())
+    before = purchase(others_card, 20_000)
+    await loyalty.hear(before)
+    await loyalty.hear(merged(anna, other))
+    alone = purchase(others_card, 20_000)
+    await loyalty.hear(alone)
+    await post(api, f"/customers/{holder}/members/{anna}", reason=None)
+    in_family = purchase(others_card, 20_000)
+    await loyalty.hear(in_family)
+
+    await loyalty.hear(*(cancelled(each) for each in (before, alone, in_family)))
+
+    accrued = [(each.customer_id, each.buyer_id) for each in await loyalty.said(PointsAccrued)]
+    assert accrued[-3:] == [(other, None), (anna, None), (holder, anna)]
+    returned = [(each.customer_id, each.buyer_id) for each in await loyalty.said(PointsReturned)]
+    assert returned == [(anna, None), (anna, None), (holder, anna)]
+    found = await api.get("/purchases", params={"card_number": others_card})
+    assert len(found.json()["items"]) == 4

@@ -181,6 +181,8 @@ async def test_points_that_come_back_pay_what_is_owed_first(
     refunds = await loyalty.said(PointsRefunded)
     assert sum(each.points for each in refunds) == 60
     assert sum(each.debt_paid or 0 for each in refunds) == 25
+    returned = (await loyalty.said(PointsReturned))[-len(parts) :]
+    assert [each.refund_debt_paid for each in returned] == [each.debt_paid for each in refunds]
     assert (refunds[-1].balance_after, refunds[-1].available_after) == (35, 35)
     assert await loyalty.differences() == []
 

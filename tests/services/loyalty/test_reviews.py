@@ -59,6 +59,7 @@ async def test_a_rejected_purchase_loses_what_it_earned(loyalty: Loyalty, api: h
     assert (said.points, said.balance_after, said.receipt_id) == (-57, 0, large.receipt_id)
     (verdict,) = await loyalty.said(ReviewDecided)
     assert (verdict.verdict, verdict.actor, verdict.key) == ("rejected", "operator:olga", str(customer_id))
+    assert [(each.category, each.total_minor) for each in verdict.rejected_categories] == [("BREAD", 114_000)]
     assert "cashier" not in verdict.model_dump_json()
     assert (await loyalty.said(Balance))[-1].balances[0].available == 0
     assert await loyalty.differences() == []
@@ -110,6 +111,7 @@ async def test_an_approved_purchase_that_was_credited_stays_as_it_is(loyalty: Lo
     _, customer_id = await bought(loyalty, 100_000, limits=[LARGE])
     review = (await decide(api, "approve")).json()
     assert (review["state"], review["correction_id"]) == ("approved", None)
+    assert [each.rejected_categories for each in await loyalty.said(ReviewDecided)] == [None]
     assert await standing(api, customer_id) == (50, 100_000)
     assert await loyalty.said(PointsCorrected) == []
 
@@ -282,6 +284,8 @@ async def test_decisions_on_returns_change_no_points(loyalty: Loyalty, api: http
     await loyalty.hear(came_back(large, {1: 50_000}))
     assert (await decide(api, "reject")).json()["correction_id"] is None
     assert await standing(api, customer_id) == (25, 50_000)
+    (said,) = await loyalty.said(ReviewDecided)
+    assert said.rejected_categories is None
 
 
 @pytest.mark.parametrize("hard", [True, False])

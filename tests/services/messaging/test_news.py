@@ -65,9 +65,11 @@ async def test_points_that_all_went_to_a_debt_are_not_promised_for_later(messagi
     waiting = {"debt_paid": 57, "available_after": 0, "activates_at": datetime(2025, 11, 15, 21, tzinfo=UTC)}
 
     await messaging.hears(accrued(anna, 57, balance=-43).model_copy(update=waiting))
+    await messaging.hears(corrected(anna, 57, **waiting))
 
-    (text,) = await told(messaging, anna)
-    assert text.endswith(", 57 of them went to what was owed; balance 0")
+    texts = await told(messaging, anna)
+    assert len(texts) == 2
+    assert all(text.endswith(", 57 of them went to what was owed; balance 0") for text in texts)
 
 
 async def test_a_purchase_that_is_looked_at_tells_what_was_paid_and_nothing_of_what_it_may_earn(
@@ -89,6 +91,20 @@ async def test_a_return_is_one_message_of_what_was_taken_back_and_what_was_given
 
     assert await told(messaging, anna) == [
         "−12 points for your return of RUB 240 at store 367; +100 points that you had paid; balance 292"
+    ]
+
+
+async def test_what_a_return_gave_back_names_what_of_it_paid_a_debt_and_what_it_took_back_what_is_owed(
+    messaging: Messaging,
+) -> None:
+    anna = await messaging.customer(language="en")
+    paid_a_debt = {"refunded": 100, "refund_debt_paid": 40, "owed": 5, "available_after": 60}
+
+    await messaging.hears(returned(anna).model_copy(update=paid_a_debt))
+
+    assert await told(messaging, anna) == [
+        "−12 points for your return of RUB 240 at store 367; 5 of them are owed, the next points pay them;"
+        " +100 points that you had paid, 40 of them went to what was owed; balance 60"
     ]
 
 
@@ -196,3 +212,41 @@ async def test_any_of_these_may_be_asked_for_by_a_command(messaging: Messaging) 
     await messaging.hears(asked(anna, template="points_expiring", parameters=parameters))
 
     assert (await told(messaging, anna))[0].startswith("30 points burn on November 5, 2025 at 11:59 PM")
+
+
+async def test_a_purchase_and_its_return_are_told_to_the_member_of_the_family_who_bought(messaging: Messaging) -> None:
+    anna, boris = await messaging.customer(), await messaging.customer(language="en")
+    by_boris = {"buyer_id": boris.customer_id}
+
+    await messaging.hears(accrued(anna).model_copy(update=by_boris), returned(anna).model_copy(update=by_boris))
+    await messaging.hears(accrued(anna, 0).model_copy(update={**by_boris, "points_paid": 100, "withheld": "limit_day"}))
+
+    assert await told(messaging, boris) == [
+        "+57 points on your family's account for your purchase of RUB 1,140 at store 367; family balance 204",
+        "−12 points off your family's account for your return of RUB 240 at store 367; family balance 192",
+        "−100 points of your family's account paid for your purchase of RUB 1,140 at store 367; family balance 204",
+    ]
+    assert await told(messaging, anna) == []
+
+
+async def test_points_of_a_currency_with_a_scale_are_told_in_whole_ones(messaging: Messaging) -> None:
+    anna = await messaging.customer(language="en")
+    in_a_week = messaging.be_in_moscow_at(12) + timedelta(days=7)
+    events = [
+        accrued(anna, 450, balance=20_450),
+        returned(anna, 150),
+        expiring(anna, 3_050, at=in_a_week),
+        activated(anna, 50),
+        adjusted(anna, 150),
+        adjusted(anna, -150),
+        taken_back(anna, -150),
+        corrected(anna, 150),
+    ]
+
+    await messaging.hears(*(event.model_copy(update={"points_scale": 2}) for event in events))
+
+    texts = await told(messaging, anna)
+    assert sorted(text.split(" point")[0] for text in texts) == sorted(
+        ["+4.5", "−1.5", "30.5", "0.5", "+1.5", "−1.5", "−1.5", "+1.5"]
+    )
+    assert {text.rpartition(" ")[2] for text in texts} == {"204.5", "1.92", "2.04"}

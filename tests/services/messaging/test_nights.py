@@ -4,9 +4,11 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
 import pytest
+from pydantic import ValidationError
 
 from services.messaging.claims import Pace, claim
-from services.messaging.nights import morning_after
+from services.messaging.nights import Night, morning_after
+from services.messaging.settings import MessagingSettings
 from tests.services.messaging.bot_api import BotApi
 from tests.services.messaging.world import (
     MOSCOW,
@@ -20,6 +22,8 @@ from tests.services.messaging.world import (
     expiring,
     returned,
 )
+
+NIGHT = Night(21, 9)
 
 
 def moscow(text: str) -> datetime:
@@ -38,13 +42,61 @@ def moscow(text: str) -> datetime:
     ],
 )
 def test_a_night_lasts_from_nine_to_nine_by_the_customers_clock(now: str, morning: str | None) -> None:
-    told = morning_after(moscow(now).astimezone(UTC), "Europe/Moscow")
+    told = morning_after(moscow(now).astimezone(UTC), "Europe/Moscow", NIGHT)
 
     assert told == (None if morning is None else moscow(morning))
 
 
 def test_the_morning_after_clocks_were_put_on_is_at_nine_by_them() -> None:
-    assert morning_after(datetime(2026, 3, 28, 22, tzinfo=UTC), "Europe/Berlin") == datetime(2026, 3, 29, 7, tzinfo=UTC)
+    before = datetime(2026, 3, 28, 22, tzinfo=UTC)
+
+    assert morning_after(before, "Europe/Berlin", NIGHT) == datetime(2026, 3, 29, 7, tzinfo=UTC)
+
+
+@pytest.mark.parametrize(
+    ("night", "now", "morning"),
+    [
+        (Night(1, 7), "2025-11-05T00:59", None),
+        (Night(1, 7), "2025-11-05T01:00", "2025-11-05T07:00"),
+        (Night(1, 7), "2025-11-05T07:00", None),
+        (Night(1, 7), "2025-11-05T23:00", None),
+        (Night(22, 0), "2025-11-05T23:59", "2025-11-06T00:00"),
+        (Night(22, 0), "2025-11-06T00:00", None),
+        (Night(0, 23), "2025-11-06T00:00", "2025-11-06T23:00"),
+        (Night(0, 23), "2025-11-06T23:00", None),
+        (Night(9, 9), "2025-11-06T09:00", None),
+        (Night(0, 0), "2025-11-06T00:00", None),
+    ],
+)
+def test_a_night_may_end_on_the_day_it_begins_or_be_none(night: Night, now: str, morning: str | None) -> None:
+    told = morning_after(moscow(now).astimezone(UTC), "Europe/Moscow", night)
+
+    assert told == (None if morning is None else moscow(morning))
+
+
+@pytest.mark.parametrize("name", ["NIGHT_BEGINS_H", "NIGHT_ENDS_H"])
+@pytest.mark.parametrize("hour", ["24", "-1", "9:00", "nine"])
+def test_an_hour_that_is_none_is_refused_by_its_name(monkeypatch: pytest.MonkeyPatch, name: str, hour: str) -> None:
+    monkeypatch.setenv(f"KOPILKA_{name}", hour)
+
+    with pytest.raises(ValidationError, match=f"{name.lower()}\\n  Input should be"):
+        MessagingSettings()
+
+
+@pytest.mark.parametrize(("hours", "status"), [(("0", "0"), "accepted"), (("23", "1"), "scheduled")])
+async def test_the_chain_says_when_night_is(
+    messaging: Messaging, monkeypatch: pytest.MonkeyPatch, hours: tuple[str, str], status: str
+) -> None:
+    for name, hour in zip(("KOPILKA_NIGHT_BEGINS_H", "KOPILKA_NIGHT_ENDS_H"), hours, strict=True):
+        monkeypatch.setenv(name, hour)
+    rules = MessagingSettings()
+    monkeypatch.setattr("services.messaging.acceptance.messaging_settings", lambda: rules)
+    anna = await messaging.customer()
+    messaging.be_in_moscow_at(0)
+
+    await messaging.hears(activated(anna))
+
+    assert (await messaging.message(anna.customer_id)).status == status
 
 
 async def test_what_comes_by_night_is_sent_in_the_morning_and_a_purchase_at_once(

@@ -11,7 +11,7 @@ from chassis.envelope import Unprocessable
 from chassis.languages import LANGUAGES
 from contracts.fields import Language
 from services.messaging.money import format_money
-from services.messaging.texts import FOLDER, TEMPLATES, parameters_of, render, templates_in
+from services.messaging.texts import FOLDER, IN_POINTS, TEMPLATES, parameters_of, render, templates_in
 
 EXAMPLES: dict[str, dict[str, object]] = {
     "store_id": {"store_id": "367"},
@@ -23,8 +23,11 @@ EXAMPLES: dict[str, dict[str, object]] = {
     "debt_paid": {"debt_paid": 7},
     "refunded": {"refunded": 40},
     "refund_burned": {"refund_burned": 2},
+    "refund_debt_paid": {"refund_debt_paid": 3},
     "owed": {"owed": 5},
     "occasion": {"occasion": "birthday"},
+    "of_family": {"of_family": True},
+    "points_scale": {"points_scale": 0},
     "activates_at": {"activates_at": "2025-11-16T00:00:00+03:00"},
     "expires_at": {"expires_at": "2026-11-16T00:00:00+03:00"},
 }
@@ -60,7 +63,17 @@ def test_a_template_uses_just_what_it_declares(template: str, language: Language
     environment = templates_in(language)
     source = (FOLDER / language / f"{template}.txt").read_text(encoding="utf-8")
 
-    assert meta.find_undeclared_variables(environment.parse(source)) == set(TEMPLATES[template].model_fields)
+    used = meta.find_undeclared_variables(environment.parse(source))
+    assert used == set(TEMPLATES[template].model_fields) - {"points_scale"}
+
+
+@pytest.mark.parametrize("template", [name for name in TEMPLATES if name.startswith("points_")])
+def test_all_numbers_of_a_message_but_money_are_told_by_the_scale_of_the_points(template: str) -> None:
+    numbers = {name for name, values in EXAMPLES.items() if isinstance(values[name], int)}
+    told = set(TEMPLATES[template].model_fields) & numbers - {"total_minor", "of_family", "points_scale"}
+
+    assert told <= IN_POINTS
+    assert "points_scale" in TEMPLATES[template].model_fields
 
 
 def test_no_template_is_left_over() -> None:
@@ -131,6 +144,7 @@ def test_money_is_written_as_people_of_the_language_write_it(
 @given(
     language=st.sampled_from(LANGUAGES),
     points=st.integers(0, 10**13),
+    scale=st.integers(0, 6),
     some=st.integers(0, 10**13),
     balance=st.integers(-(10**13), 10**13),
     total_minor=st.integers(0, 10**13),
@@ -141,6 +155,7 @@ def test_money_is_written_as_people_of_the_language_write_it(
 def test_anything_can_be_told(
     language: Language,
     points: int,
+    scale: int,
     some: int,
     balance: int,
     total_minor: int,
@@ -149,10 +164,11 @@ def test_anything_can_be_told(
     time_zone: str,
 ) -> None:
     money = {"store_id": "1", "total_minor": total_minor, "currency": currency}
-    parts = dict.fromkeys(("paid", "debt_paid", "refunded", "refund_burned", "owed"), some)
+    parts = dict.fromkeys(("paid", "debt_paid", "refunded", "refund_burned", "refund_debt_paid", "owed"), some)
     moments = {"activates_at": moment, "expires_at": moment}
     for template in TEMPLATES:
-        values = {**money, **parts, **moments, "points": points, "balance": balance, "cause": CAUSES.get(template)}
+        of_account = {"points": points, "balance": balance, "points_scale": scale, "cause": CAUSES.get(template)}
+        values = {**money, **parts, **moments, **of_account}
 
         assert 0 < len(render(template, language, parameters_of(template, values), time_zone)) < 4096
 
@@ -181,6 +197,16 @@ def test_anything_can_be_told(
         ("ru", {"points": 0, "paid": 2}, "−2 балла в оплату покупки на 1 140 ₽ в магазине 367; на счёте 204"),
         (
             "ru",
+            {"of_family": True},
+            "+57 баллов на семейный счёт за покупку на 1 140 ₽ в магазине 367; на семейном счёте 204",
+        ),
+        (
+            "ru",
+            {"of_family": True, "points": 0, "paid": 2},
+            "−2 балла с семейного счёта в оплату покупки на 1 140 ₽ в магазине 367; на семейном счёте 204",
+        ),
+        (
+            "ru",
             {"activates_at": "2025-11-16T00:00:01+03:00", "balance": 147},
             "+57 баллов за покупку на 1 140 ₽ в магазине 367, их можно потратить с 16 ноября 2025 г. в 00:01;"
             " сейчас доступно 147",
@@ -191,6 +217,43 @@ def test_one_message_tells_what_a_purchase_earned_what_it_was_paid_with_and_from
     language: Language, values: dict[str, object], text: str
 ) -> None:
     assert text_of("points_accrued", language, {"points": 57, **values}) == text
+
+
+@pytest.mark.parametrize(
+    ("language", "points", "scale", "text"),
+    [
+        ("ru", 450, 2, "+4,5 балла за"),
+        ("ru", 400, 2, "+4 балла за"),
+        ("ru", 500, 2, "+5 баллов за"),
+        ("ru", 100, 2, "+1 балл за"),
+        ("ru", 2100, 2, "+21 балл за"),
+        ("ru", 2110, 2, "+21,1 балла за"),
+        ("ru", 5, 2, "+0,05 балла за"),
+        ("ru", 123_456_789, 6, "+123,456789 балла за"),
+        ("en", 450, 2, "+4.5 points for"),
+        ("en", 100, 2, "+1 point for"),
+        ("en", 150, 2, "+1.5 points for"),
+        ("en", 123_450, 2, "+1,234.5 points for"),
+        ("en", 10**13, 6, "+10,000,000 points for"),
+    ],
+)
+def test_points_of_a_currency_with_a_scale_are_told_in_whole_ones(
+    language: Language, points: int, scale: int, text: str
+) -> None:
+    assert text_of("points_accrued", language, {"points": points, "points_scale": scale}).startswith(text)
+
+
+def test_every_number_of_points_is_told_by_the_scale() -> None:
+    values: dict[str, object] = {"points": 450, "points_scale": 2, "paid": 1_250, "debt_paid": 50, "balance": -20_499}
+
+    assert text_of("points_accrued", "ru", values) == (
+        "+4,5 балла за покупку на 1 140 ₽ в магазине 367, из них 0,5 ушло в счёт долга; оплачено баллами: 12,5;"
+        " на счёте -204,99"
+    )
+    taken = {"points": -150, "points_scale": 2, "cause": "taken"}
+    assert text_of("points_corrected", "ru", taken).startswith("−1,5 балла при списании")
+    burns = {"points": 150, "points_scale": 2, "expires_at": "2025-11-06T00:00:00+03:00"}
+    assert text_of("points_expiring", "ru", burns).startswith("1,5 балла сгорят 5 ноября")
 
 
 @pytest.mark.parametrize(
@@ -214,9 +277,37 @@ def test_one_message_tells_what_a_purchase_earned_what_it_was_paid_with_and_from
             " balance 0",
         ),
         (
+            "en",
+            {"points": 12, "refunded": 100, "refund_debt_paid": 40},
+            "−12 points for your return of RUB 1,140 at store 367; +100 points that you had paid,"
+            " 40 of them went to what was owed; balance 204",
+        ),
+        (
+            "en",
+            {"points": 0, "refunded": 100, "refund_debt_paid": 100},
+            "+100 points that you had paid, for your return of RUB 1,140 at store 367,"
+            " 100 of them went to what was owed; balance 204",
+        ),
+        (
+            "ru",
+            {"points": 12, "refunded": 100, "refund_debt_paid": 40},
+            "−12 баллов за возврат на 1 140 ₽ в магазине 367; +100 баллов из оплаченных, из них 40 ушло в счёт долга;"
+            " на счёте 204",
+        ),
+        (
+            "ru",
+            {"points": 0, "refunded": 2, "refund_debt_paid": 1},
+            "+2 балла из оплаченных за возврат на 1 140 ₽ в магазине 367, из них 1 ушло в счёт долга; на счёте 204",
+        ),
+        (
             "ru",
             {"points": 12, "refunded": 100},
             "−12 баллов за возврат на 1 140 ₽ в магазине 367; +100 баллов из оплаченных; на счёте 204",
+        ),
+        (
+            "ru",
+            {"points": 12, "of_family": True},
+            "−12 баллов с семейного счёта за возврат на 1 140 ₽ в магазине 367; на семейном счёте 204",
         ),
         (
             "ru",

@@ -7,6 +7,7 @@ from contracts.customers import CustomerErased
 from services.segmentation.erasure import forget_customers
 from services.segmentation.recompute import score_everybody
 from services.segmentation.tables import metadata
+from tests.services.segmentation.test_rejections import rejected
 from tests.services.segmentation.world import (
     NOW,
     OpenSegmentation,
@@ -36,12 +37,13 @@ async def test_only_the_id_of_an_erased_customer_is_left(segmentation: Segmentat
     anna, boris = ids(2)
     purchase = accrued(anna, categories={"TEA": 100})
     await segmentation.hear(purchase, came_back(purchase, 100), accrued(boris, categories={"TEA": 100}))
+    await segmentation.hear(rejected(accrued(anna)))
     await segmentation.recompute()
     everywhere = await tables_that_know(segmentation, anna)
     assert everywhere == {name for name, table in metadata.tables.items() if "customer_id" in table.c}
     await segmentation.hear(erased(anna))
     assert await tables_that_know(segmentation, anna) == {"features"}
-    assert await tables_that_know(segmentation, boris) == everywhere - {"returns"}
+    assert await tables_that_know(segmentation, boris) == everywhere - {"returns", "rejections"}
     left = await segmentation.one("SELECT * FROM features WHERE customer_id = :who", who=anna)
     assert {name: value for name, value in left.items() if value} == {
         "customer_id": anna,

@@ -172,3 +172,53 @@ async def test_nothing_is_left_of_a_merge_whose_people_are_erased(segmentation: 
     await segmentation.hear(merged(anna, other, NOW + MINUTE))
 
     assert await segmentation.rows("SELECT * FROM merges") == []
+
+
+async def test_what_a_member_of_a_family_buys_and_brings_back_is_theirs(segmentation: Segmentation) -> None:
+    anna, boris = ids(2)
+    bought = accrued(boris, 5_000, holder=anna)
+
+    await segmentation.hear(accrued(anna, 10_000), bought)
+    await segmentation.hear(came_back(bought, 1_000))
+
+    assert [(row["customer_id"], row["paid_minor"], row["returned_minor"]) for row in await facts(segmentation)] == [
+        (anna, 10_000, 0),
+        (boris, 5_000, 1_000),
+    ]
+    assert set(await segments(segmentation)) == {anna, boris}
+
+
+async def test_the_return_of_a_member_that_comes_before_its_purchase_is_taken_off_once(
+    segmentation: Segmentation,
+) -> None:
+    anna, boris = ids(2)
+    bought = accrued(boris, 5_000, holder=anna)
+    back = came_back(bought)
+
+    for event in (back, bought, back):
+        await segmentation.hear(event)
+
+    (row,) = await facts(segmentation)
+    assert (row["customer_id"], row["purchases"], row["returned_minor"]) == (boris, 0, 5_000)
+
+
+async def test_a_return_within_a_family_of_what_a_record_bought_before_it_was_merged_is_the_records(
+    segmentation: Segmentation,
+) -> None:
+    anna, boris, other = ids(3)
+    bought = accrued(other, 5_000)
+    await segmentation.hear(bought, merged(boris, other))
+
+    await segmentation.hear(came_back(bought, 1_000).model_copy(update={"customer_id": anna, "buyer_id": boris}))
+
+    assert [(row["customer_id"], row["returned_minor"]) for row in await facts(segmentation)] == [(other, 1_000)]
+
+
+async def test_a_return_of_what_was_counted_with_the_holder_is_taken_off_there(segmentation: Segmentation) -> None:
+    anna, boris = ids(2)
+    bought = accrued(anna, 5_000)
+    await segmentation.hear(bought)
+
+    await segmentation.hear(came_back(bought, 1_000).model_copy(update={"buyer_id": boris}))
+
+    assert [(row["customer_id"], row["returned_minor"]) for row in await facts(segmentation)] == [(anna, 1_000)]

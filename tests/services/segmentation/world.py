@@ -88,11 +88,14 @@ def accrued(
     store: str = "367",
     currency: str = "RUB",
     categories: dict[str, int] | None = None,
+    holder: UUID | None = None,
 ) -> PointsAccrued:
+    """A purchase of the customer, by their own account or by that of their family's `holder`."""
     return PointsAccrued(
         operation_id=new_id(),
-        customer_id=customer_id,
-        account_id=customer_id,
+        customer_id=holder or customer_id,
+        buyer_id=customer_id if holder else None,
+        account_id=holder or customer_id,
         points_currency="points",
         balance_after=0,
         points=total_minor // 2000,
@@ -118,6 +121,7 @@ def came_back(
     return PointsReturned(
         operation_id=new_id(),
         customer_id=purchase.customer_id,
+        buyer_id=purchase.buyer_id,
         account_id=purchase.account_id,
         points_currency="points",
         balance_after=0,
