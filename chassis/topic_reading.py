@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
+    KafkaError,
     NotCoordinatorForGroupError,
 )
 
@@ -25,6 +26,8 @@ PEEK_MS = 20
 PARTITION_FETCH_BYTES = 64 * 1024
 """A look at what waits fetches a little of each partition, however much waits."""
 Start = Literal["beginning", "end"] | datetime
+BusTrouble = KafkaError
+"""What a `TopicReader` raises, for those who know nothing of aiokafka."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +52,7 @@ class GroupState:
 
 
 class TopicReader:
-    """A look at the bus: `async with TopicReader("host:port") as bus`. Raises aiokafka's KafkaError."""
+    """A look at the bus: `async with TopicReader("host:port") as bus`. Raises BusTrouble."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._consumer = AIOKafkaConsumer(
