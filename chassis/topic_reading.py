@@ -204,12 +204,10 @@ class TopicReader:
         if not topics:
             return []
         described = await self._admin.describe_topics(list(topics))
-        return [
-            TopicPartition(topic["topic"], partition["partition"])
-            for topic in described
-            if topic["error_code"] == 0
-            for partition in topic["partitions"]
-        ]
+        found = [topic for topic in described if topic["error_code"] == 0]
+        # Or else it learns of them one after the other, each a tenth of a second after the one before.
+        await self._consumer._client.set_topics({topic["topic"] for topic in found})
+        return [TopicPartition(topic["topic"], each["partition"]) for topic in found for each in topic["partitions"]]
 
 
 def _group_state(

@@ -13,7 +13,7 @@ from deploy.display import PlainLines
 from deploy.settings import SERVICES, RunSettings
 from deploy.status import PartStatus, State, Status, Watch, topics_heard
 from deploy.status_table import as_json, table
-from tests.harness import commit_offsets
+from tests.harness import commit_offsets, until
 from tests.infra import Kafka, Postgres
 
 READY = PartStatus("loyalty", State.READY, "http://127.0.0.1:8102", lag=12345, dead_letters=2)
@@ -106,15 +106,19 @@ async def test_a_service_is_behind_by_what_waits_for_it_and_not_by_the_mark_of_a
     heard = [Topic(name, "tests", "none", "", partitions=1) for name in (topic, f"{topic}.loyalty.dlq")]
     await provision(kafka.bootstrap, heard, replication=1)
     before = await lag_of_loyalty(watch)
+
+    async def something_waits() -> bool:
+        return await lag_of_loyalty(watch) > before
+
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id=topic) as producer:
         async with producer.transaction():
             await producer.send_and_wait(topic, b"{}")
-        assert await lag_of_loyalty(watch) > before
+        await until(something_waits, what="the purchase waits")
         await commit_offsets(kafka, "loyalty", {TopicPartition(topic, 0): 1})
         assert await lag_of_loyalty(watch) == before
         async with producer.transaction():
             await producer.send_and_wait(topic, b"{}")
-        assert await lag_of_loyalty(watch) > before
+        await until(something_waits, what="the next one waits")
 
 
 async def test_looking_at_a_house_that_is_not_there_raises_nothing() -> None:
