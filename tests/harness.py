@@ -160,7 +160,8 @@ class House:
         self.kafka = kafka
         self.postgres = postgres
         self.settings = settings
-        self.database = Database(service.name, settings)
+        # However slow a test is, its own sessions are not frozen ones.
+        self.database = Database(service.name, settings.model_copy(update={"transaction_idle_timeout_s": DEADLINE_S}))
         self.instances: list[Instance] = []
         self.begins: dict[TopicPartition, int] = {}
 
