@@ -7,7 +7,7 @@ from typing import Final, NamedTuple
 import structlog
 
 from chassis import metrics
-from chassis.envelope import Headers, Raw, Unprocessable, pack_headers
+from chassis.envelope import Headers, Raw, Unprocessable, columns, pack_headers
 from chassis.ids import new_id
 from chassis.outbox import Word
 from chassis.transaction import Transaction
@@ -57,17 +57,10 @@ async def bury(tx: Transaction, letters: Sequence[DeadLetter], *, group: str, ca
     if not letters:
         return
     ids = [new_id() for _ in letters]
-    raws = [letter.raw for letter in letters]
     kept = await tx.sql(
         KEEP,
         ids,
-        [raw.topic for raw in raws],
-        [raw.partition for raw in raws],
-        [raw.offset for raw in raws],
-        [raw.timestamp_ms for raw in raws],
-        [raw.key for raw in raws],
-        [pack_headers(raw.headers) for raw in raws],
-        [raw.value for raw in raws],
+        *columns([letter.raw for letter in letters]),
         [letter.why.reason for letter in letters],
         [letter.why.detail for letter in letters],
         [tx.now] * len(letters),

@@ -6,11 +6,11 @@ https://github.com/cloudevents/spec/blob/v1.0.2/cloudevents/bindings/kafka-proto
 import hashlib
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 from uuid import UUID
 
 import ormsgpack
@@ -122,6 +122,19 @@ def _attributes(record_type: str, source: str, time: datetime) -> Headers:
 def pack_headers(headers: Headers) -> bytes:
     """Headers for a `bytea` column: MessagePack, in which any bytes survive."""
     return ormsgpack.packb(headers)
+
+
+def columns(raws: Sequence[Raw]) -> tuple[list[Any], ...]:
+    """For `unnest`: their topics, partitions, offsets, timestamps, keys, headers (packed) and values."""
+    return (
+        [raw.topic for raw in raws],
+        [raw.partition for raw in raws],
+        [raw.offset for raw in raws],
+        [raw.timestamp_ms for raw in raws],
+        [raw.key for raw in raws],
+        [pack_headers(raw.headers) for raw in raws],
+        [raw.value for raw in raws],
+    )
 
 
 def unpack_headers(packed: bytes) -> Headers:

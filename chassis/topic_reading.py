@@ -13,6 +13,7 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.errors import (
     GroupCoordinatorNotAvailableError,
     GroupLoadInProgressError,
+    KafkaError,
     NotCoordinatorForGroupError,
 )
 
@@ -20,7 +21,13 @@ from chassis.envelope import Raw
 
 TIMEOUT_MS = 5000
 POLL_MS = 500
+PEEK_MS = 20
+"""aiokafka waits for so long also where all that it fetched was passed over."""
+PARTITION_FETCH_BYTES = 64 * 1024
+"""A look at what waits fetches a little of each partition, however much waits."""
 Start = Literal["beginning", "end"] | datetime
+BusTrouble = KafkaError
+"""What a `TopicReader` raises, for those who know nothing of aiokafka."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +40,19 @@ class TopicState:
     offsets: int
 
 
+@dataclass(frozen=True)
+class GroupState:
+    """How far behind a group is on a topic, and how many of its offsets it has done.
+
+    At most `lag` records wait, for marks of transactions lie between them; where it is 0 none does.
+    """
+
+    lag: int
+    done: int
+
+
 class TopicReader:
-    """A look at the bus: `async with TopicReader("host:port") as bus`. Raises aiokafka's KafkaError."""
+    """A look at the bus: `async with TopicReader("host:port") as bus`. Raises BusTrouble."""
 
     def __init__(self, bootstrap_servers: str) -> None:
         self._consumer = AIOKafkaConsumer(
@@ -42,6 +60,8 @@ class TopicReader:
             client_id="kopilka-reader",
             isolation_level="read_committed",
             enable_auto_commit=False,
+            auto_offset_reset="earliest",
+            max_partition_fetch_bytes=PARTITION_FETCH_BYTES,
             request_timeout_ms=TIMEOUT_MS,
             metadata_max_age_ms=5000,
         )
@@ -96,6 +116,43 @@ class TopicReader:
                 offsets = await self._admin.list_consumer_group_offsets(group)
         return {partition: at.offset for partition, at in offsets.items() if at.offset >= 0}
 
+    async def group_states(
+        self, group: str, topics: Collection[str], ends: Mapping[TopicPartition, int]
+    ) -> dict[str, GroupState]:
+        """How far the group is on each of the topics, whose partitions end at `ends`."""
+        mine = {partition: end for partition, end in ends.items() if partition.topic in topics}
+        waits_from = await self._waits_from(group, mine)
+        return {topic: _group_state(topic, mine, waits_from) for topic in topics}
+
+    async def _waits_from(self, group: str, ends: Mapping[TopicPartition, int]) -> dict[TopicPartition, int]:
+        """The first record of each partition that the group has yet to hear; the end where there is none.
+
+        Behind what it has heard may lie what nobody hears: marks of transactions, aborted records, offsets whose
+        records are gone. A worker commits past it, but not one that was stopped before it saw it, or does not run.
+        """
+        committed = await self.committed(group)
+        stands = {partition: min(committed.get(partition, 0), end) for partition, end in ends.items()}
+        behind = {partition: at for partition, at in stands.items() if at < ends[partition]}
+        return stands | (await self._first_records(behind, ends) if behind else {})
+
+    async def _first_records(
+        self, starts: Mapping[TopicPartition, int], ends: Mapping[TopicPartition, int]
+    ) -> dict[TopicPartition, int]:
+        """The first record of each partition from its start on; the end where there is none before it."""
+        self._consumer.assign(list(starts))
+        for partition, at in starts.items():
+            self._consumer.seek(partition, at)
+        found: dict[TopicPartition, int] = {}
+        while unseen := starts.keys() - found.keys():
+            fetched = await self._consumer.getmany(*unseen, timeout_ms=PEEK_MS)
+            for partition in unseen:
+                at = fetched[partition][0].offset if partition in fetched else await self._consumer.position(partition)
+                if partition in fetched or at >= ends[partition]:
+                    found[partition] = min(at, ends[partition])
+            self._consumer.pause(*found)
+        self._consumer.unsubscribe()
+        return found
+
     async def read(self, topic: str, *, start: Start, last: int = 0, follow: bool) -> AsyncIterator[Raw]:
         """The topic's records, oldest first per partition.
 
@@ -147,27 +204,18 @@ class TopicReader:
         if not topics:
             return []
         described = await self._admin.describe_topics(list(topics))
-        return [
-            TopicPartition(topic["topic"], partition["partition"])
-            for topic in described
-            if topic["error_code"] == 0
-            for partition in topic["partitions"]
-        ]
+        found = [topic for topic in described if topic["error_code"] == 0]
+        # Or else it learns of them one after the other, each a tenth of a second after the one before.
+        await self._consumer._client.set_topics({topic["topic"] for topic in found})
+        return [TopicPartition(topic["topic"], each["partition"]) for topic in found for each in topic["partitions"]]
 
 
-@dataclass(frozen=True)
-class GroupState:
-    """How far behind a group is on one topic, and how many of its offsets the group has done."""
-
-    lag: int
-    done: int
-
-
-def group_state(ends: Mapping[TopicPartition, int], committed: Mapping[TopicPartition, int], topic: str) -> GroupState:
-    """A partition that the group never committed counts whole as lag."""
+def _group_state(
+    topic: str, ends: Mapping[TopicPartition, int], waits_from: Mapping[TopicPartition, int]
+) -> GroupState:
     mine = [partition for partition in ends if partition.topic == topic]
-    done = {partition: min(committed.get(partition, 0), ends[partition]) for partition in mine}
-    return GroupState(lag=sum(ends[partition] - done[partition] for partition in mine), done=sum(done.values()))
+    done = sum(waits_from[partition] for partition in mine)
+    return GroupState(lag=sum(ends[partition] for partition in mine) - done, done=done)
 
 
 class Rate:

@@ -7,7 +7,7 @@ lock the same row (of the card, the receipt …) before they do.
 from collections.abc import Sequence
 from typing import Any
 
-from chassis.envelope import Heard, Raw, decode, pack_headers, unpack_headers
+from chassis.envelope import Heard, Raw, columns, decode, unpack_headers
 from chassis.transaction import Transaction
 from contracts.records import BY_TYPE, Record
 
@@ -27,19 +27,7 @@ UNLIMITED = 1 << 30
 
 async def keep(tx: Transaction, records: Sequence[Record], *, awaits: Sequence[str]) -> None:
     """Keep heard records until somebody recalls what each of them awaits (`card:2900000000018`)."""
-    raws = [tx.heard(record).raw for record in records]
-    await tx.sql(
-        KEEP,
-        awaits,
-        [raw.topic for raw in raws],
-        [raw.partition for raw in raws],
-        [raw.offset for raw in raws],
-        [raw.timestamp_ms for raw in raws],
-        [raw.key for raw in raws],
-        [pack_headers(raw.headers) for raw in raws],
-        [raw.value for raw in raws],
-        tx.now,
-    )
+    await tx.sql(KEEP, awaits, *columns([tx.heard(record).raw for record in records]), tx.now)
 
 
 async def recall(tx: Transaction, awaited: Sequence[str]) -> list[Record]:

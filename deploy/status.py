@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from chassis.database import Database
 from chassis.dead_letter_settling import count_kept
 from chassis.settings import Settings
-from chassis.topic_reading import GroupState, Rate, TopicReader, group_state
+from chassis.topic_reading import Rate, TopicReader
 from deploy.settings import SERVICES, RunSettings
 
 TIMEOUT_S = 2.0
@@ -174,10 +174,7 @@ class Watch:
         names = await reader.names()
         heard = {group: topics_heard(group, names) for group in SERVICES}
         ends = await reader.ends({PURCHASES, *(topic for topics in heard.values() for topic in topics)})
-        states: dict[str, dict[str, GroupState]] = {}
-        for group, topics in heard.items():
-            committed = await reader.committed(group)
-            states[group] = {topic: group_state(ends, committed, topic) for topic in topics}
+        states = {group: await reader.group_states(group, topics, ends) for group, topics in heard.items()}
         credited = states[CREDITOR].get(PURCHASES)
         return _Bus(
             reachable=True,

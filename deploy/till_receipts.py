@@ -14,9 +14,9 @@ from typing import Final, NamedTuple, Self
 from zoneinfo import ZoneInfo
 
 from chassis.envelope import Heard, Raw, Unprocessable, decode
-from chassis.topic_reading import TopicReader
 from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
 from contracts.records import Record
+from deploy.bus import looking_at_bus
 from deploy.trouble import Trouble
 from deploy.words import _
 
@@ -125,7 +125,7 @@ class TillReceipts:
     async def read_topic(self, bootstrap: str) -> None:
         """Everything on the topic that can belong to those days, up to where it ends now."""
         begin = datetime.combine(self.first, time.min, self.zone) - CLOCKS_DIFFER
-        async with TopicReader(bootstrap) as bus:
+        async with looking_at_bus(bootstrap) as bus:
             if TOPIC not in await bus.names():
                 raise Trouble(_("there is no topic {name}").format(name=TOPIC))
             self.is_whole = await bus.is_whole_since(TOPIC, begin)

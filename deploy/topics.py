@@ -9,8 +9,9 @@ from rich.console import Console
 from rich.table import Table
 
 from chassis.envelope import Raw
-from chassis.topic_reading import Start, TopicReader, group_state
+from chassis.topic_reading import Start
 from contracts.topics import TOPICS, Topic, dead_letter_topic
+from deploy.bus import looking_at_bus
 from deploy.settings import SERVICES
 from deploy.status import topics_heard
 from deploy.status_table import figure
@@ -23,12 +24,12 @@ DAY_MS = 24 * 60 * 60 * 1000
 
 async def show_topics(bootstrap: str, console: Console, *, everything: bool) -> None:
     """Every topic that is there, empty dead-letter topics only with `everything`; a wide terminal shows more."""
-    async with TopicReader(bootstrap) as bus:
+    async with looking_at_bus(bootstrap) as bus:
         names = await bus.names()
         states = await bus.states(names)
         ends = await bus.ends(names)
-        committed = {group: await bus.committed(group) for group in SERVICES}
-    heard = {group: topics_heard(group, names) for group in SERVICES}
+        heard = {group: topics_heard(group, names) for group in SERVICES}
+        groups = {group: await bus.group_states(group, topics, ends) for group, topics in heard.items()}
     is_wide = console.width >= WIDE
     table = Table(box=None, pad_edge=False, padding=(0, 1))
     table.add_column(_("Topic"), overflow="fold")
@@ -41,7 +42,7 @@ async def show_topics(bootstrap: str, console: Console, *, everything: bool) -> 
         if name.endswith(".dlq") and not states[name].offsets and not everything:
             continue
         topic = declared(name)
-        lags = [(group, group_state(ends, committed[group], name).lag) for group in SERVICES if name in heard[group]]
+        lags = [(group, states_of[name].lag) for group, states_of in groups.items() if name in states_of]
         table.add_row(
             name,
             str(states[name].partitions),
@@ -69,7 +70,7 @@ async def tail(
     """Its records, a line each. What a topic with personal data says is shown only on demand."""
     topic = declared(name)
     hidden = topic is not None and topic.personal and not personal
-    async with TopicReader(bootstrap) as bus:
+    async with looking_at_bus(bootstrap) as bus:
         names = await bus.names()
         if name not in names:
             raise Trouble(_("there is no topic {name}; there are: {names}").format(name=name, names=", ".join(names)))

@@ -160,7 +160,8 @@ class House:
         self.kafka = kafka
         self.postgres = postgres
         self.settings = settings
-        self.database = Database(service.name, settings)
+        # However slow a test is, its own sessions are not frozen ones.
+        self.database = Database(service.name, settings.model_copy(update={"transaction_idle_timeout_s": DEADLINE_S}))
         self.instances: list[Instance] = []
         self.begins: dict[TopicPartition, int] = {}
 
@@ -332,8 +333,9 @@ async def ends(kafka: Kafka, topics: Collection[str]) -> dict[TopicPartition, in
     return await _written(kafka, partitions)
 
 
-async def _written(kafka: Kafka, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+async def _written(kafka: Kafka, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
     async with AIOKafkaConsumer(bootstrap_servers=kafka.bootstrap, enable_auto_commit=False) as consumer:
+        await consumer._client.set_topics({partition.topic for partition in partitions})  # see `TopicReader`
         return dict(await consumer.end_offsets(list(partitions)))
 
 

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chassis import waiting
 from chassis.ids import new_id
+from chassis.problems import Problem
 from chassis.transaction import Transaction
 from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
 from contracts.records import Record
@@ -275,6 +276,18 @@ async def account_of_kind(tx: Transaction, holder: Holder, kind: str, terms: Ter
         opened.holder = holder
         holder.accounts[kind] = opened
     return holder.accounts[kind]
+
+
+def refuse_more_than_available(account: Account, points: int) -> None:
+    """Raise a problem where the account has not so many to be spent."""
+    if points > account.available:
+        raise Problem(
+            409,
+            "not_enough_points",
+            "The customer has {available} points; take so many at most.",
+            available=account.available,
+            field="points",
+        )
 
 
 async def introduce(tx: Transaction, introductions: Iterable[Introduction]) -> Sequence[Record]:

@@ -15,7 +15,13 @@ from chassis.problems import Problem
 from chassis.transaction import Transaction
 from contracts.loyalty import OperationReversed, PointsAdjusted
 from services.loyalty import ledger, lots
-from services.loyalty.accounts import Account, account_of_kind, lock_accounts, lock_holder_of
+from services.loyalty.accounts import (
+    Account,
+    account_of_kind,
+    lock_accounts,
+    lock_holder_of,
+    refuse_more_than_available,
+)
 from services.loyalty.balances import say_balances
 from services.loyalty.ledger import Operation, of_operation
 from services.loyalty.lot_life import expires_at
@@ -150,14 +156,7 @@ def _gift(tx: Transaction, account: Account, asked: Adjustment, terms: Terms) ->
 
 
 async def _deduction(tx: Transaction, account: Account, asked: Adjustment) -> Operation:
-    if -asked.points > account.available:
-        raise Problem(
-            409,
-            "not_enough_points",
-            "The customer has {available} points; take so many at most.",
-            available=account.available,
-            field="points",
-        )
+    refuse_more_than_available(account, -asked.points)
     movements = lots.take(lots.spendable(await lots.filled(tx, account.id)), -asked.points)
     return Operation(
         id=new_id(),

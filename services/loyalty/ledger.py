@@ -20,30 +20,6 @@ PROGRAMME: Final = UUID(int=0)
 """The account that points come from and return to; its balance is the sum of its entries."""
 COMING_BACK: Final = frozenset({"refund", "reversal"})
 """Operations whose points, where they go to old lots, come in as those of a new one do."""
-POST: Final = """
-WITH posted AS MATERIALIZED (
-    SELECT * FROM unnest($1::uuid[], $2::text[], $3::uuid[], $4::bigint[], $5::text[], $6::timestamptz[],
-                         $7::bigint[], $8::uuid[], $9::bigint[], $10::timestamptz[], $11::timestamptz[])
-        AS posted (id, type, account_id, points, receipt_id, occurred_at, balance_after, reverses, opens, activates_at,
-                   expires_at)
-), written AS (
-    INSERT INTO operations (id, type, account_id, points, receipt_id, reverses, occurred_at, entered_at)
-    SELECT id, type, account_id, points, receipt_id, reverses, occurred_at, $12 FROM posted
-), entered AS (
-    INSERT INTO entries (account_id, operation_id, amount, balance_after)
-    SELECT account_id, id, points, balance_after FROM posted
-    UNION ALL
-    SELECT $13, id, -points, NULL FROM posted
-), opened AS (
-    INSERT INTO lots (account_id, operation_id, amount, remaining, pending, activates_at, expires_at)
-    SELECT account_id, id, opens, opens, activates_at IS NOT NULL, activates_at, expires_at FROM posted WHERE opens > 0
-)
-UPDATE accounts SET balance = change.balance, pending = change.pending, held = change.held, debt = change.debt,
-                    spent_minor = change.spent_minor
-FROM unnest($14::uuid[], $15::bigint[], $16::bigint[], $17::bigint[], $18::bigint[], $19::bigint[])
-     AS change (account_id, balance, pending, held, debt, spent_minor)
-WHERE accounts.id = change.account_id
-"""
 WRITE_FIGURES: Final = """
 UPDATE accounts SET balance = change.balance, pending = change.pending, held = change.held, debt = change.debt,
                     spent_minor = change.spent_minor
@@ -51,6 +27,26 @@ FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], 
      AS change (account_id, balance, pending, held, debt, spent_minor)
 WHERE accounts.id = change.account_id
 """
+POST: Final = f"""
+WITH posted AS MATERIALIZED (
+    SELECT * FROM unnest($7::uuid[], $8::text[], $9::uuid[], $10::bigint[], $11::text[], $12::timestamptz[],
+                         $13::bigint[], $14::uuid[], $15::bigint[], $16::timestamptz[], $17::timestamptz[])
+        AS posted (id, type, account_id, points, receipt_id, occurred_at, balance_after, reverses, opens, activates_at,
+                   expires_at)
+), written AS (
+    INSERT INTO operations (id, type, account_id, points, receipt_id, reverses, occurred_at, entered_at)
+    SELECT id, type, account_id, points, receipt_id, reverses, occurred_at, $18 FROM posted
+), entered AS (
+    INSERT INTO entries (account_id, operation_id, amount, balance_after)
+    SELECT account_id, id, points, balance_after FROM posted
+    UNION ALL
+    SELECT $19, id, -points, NULL FROM posted
+), opened AS (
+    INSERT INTO lots (account_id, operation_id, amount, remaining, pending, activates_at, expires_at)
+    SELECT account_id, id, opens, opens, activates_at IS NOT NULL, activates_at, expires_at FROM posted WHERE opens > 0
+)
+{WRITE_FIGURES}"""  # noqa: S608 (a constant)
+"""Its first parameters are those of WRITE_FIGURES, which is its end."""
 OWE: Final = """
 INSERT INTO debts (account_id, operation_id, points) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[])
 """
@@ -130,6 +126,7 @@ async def post(tx: Transaction, operations: Sequence[Operation]) -> None:
         return
     await tx.sql(
         POST,
+        *_figures(operation.account for operation in operations),
         [operation.id for operation in operations],
         [operation.type for operation in operations],
         [operation.account.id for operation in operations],
@@ -143,7 +140,6 @@ async def post(tx: Transaction, operations: Sequence[Operation]) -> None:
         [operation.expires_at for operation in operations],
         tx.now,
         PROGRAMME,
-        *_figures(operation.account for operation in operations),
     )
     await lots.move(tx, [(each.account.id, each.id, movement) for each in operations for movement in each.movements])
     owing = [each for each in operations if each.debt]

@@ -12,6 +12,7 @@ from services.loyalty.accounts import (
     lock_accounts,
     lock_holder_of,
     look_up,
+    refuse_more_than_available,
 )
 from services.loyalty.balances import say_balances
 from services.loyalty.guessing import no_card, refuse_guesser
@@ -155,14 +156,7 @@ def _refuse_points(quoted: Quoted, account: Account, points: int, terms: Terms) 
             step=terms.payable_step_points,
             field="points",
         )
-    if points > account.available:
-        raise Problem(
-            409,
-            "not_enough_points",
-            "The customer has {available} points; take so many at most.",
-            available=account.available,
-            field="points",
-        )
+    refuse_more_than_available(account, points)
     most = quotes.pay_with(account, sum(payable_minor(quoted.lines, terms)), terms).most_points
     if points > most:
         raise Problem(

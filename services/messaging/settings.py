@@ -1,35 +1,17 @@
 """Messaging's own settings, read from the environment (`KOPILKA_…`)."""
 
 from functools import cache
-from typing import Final, Self
+from typing import Self
 
 from pydantic import Field, model_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from chassis.telegram_settings import TelegramSettings
 from services.messaging.nights import Night
 
-SANDBOX_API: Final = "http://127.0.0.1:8110"
-REAL_API: Final = "https://api.telegram.org"
-SANDBOX_BOT: Final = "8110:sandbox"
-"""The token that the sandbox knows its one bot by; it opens nothing anywhere else."""
 
-
-class MessagingSettings(BaseSettings):
+class MessagingSettings(TelegramSettings):
     """What the people who run messaging may change without touching its code."""
 
-    model_config = SettingsConfigDict(env_prefix="KOPILKA_", frozen=True, extra="ignore", env_ignore_empty=True)
-
-    telegram_api: str | None = Field(
-        None,
-        pattern=r"^https?://",
-        description="Address of the Telegram Bot API; by default Telegram's own where a token is given, "
-        f"else the sandbox's ({SANDBOX_API}).",
-    )
-    telegram_token: str | None = Field(
-        None,
-        pattern=r"^[0-9]+:\S+$",
-        description="Token of the Telegram bot; without it the sandbox plays Telegram.",
-    )
     telegram_messages_per_s: float = Field(
         25,
         gt=0,
@@ -67,16 +49,6 @@ class MessagingSettings(BaseSettings):
     def night(self) -> Night:
         """When nobody is written to who can be told in the morning."""
         return Night(self.night_begins_h, self.night_ends_h)
-
-    @property
-    def bot_api(self) -> str:
-        """Where the bot speaks to."""
-        return (self.telegram_api or (REAL_API if self.telegram_token else SANDBOX_API)).rstrip("/")
-
-    @property
-    def bot_token(self) -> str:
-        """Which bot it is."""
-        return self.telegram_token or SANDBOX_BOT
 
 
 @cache

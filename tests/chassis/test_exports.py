@@ -23,6 +23,7 @@ from chassis.settings import Settings
 from chassis.tables import service_metadata
 from tests.chassis.conftest import OpenDatabase
 from tests.chassis.http_world import always_ready, calling, listening
+from tests.harness import DEADLINE_S
 
 metadata = service_metadata()
 visits = sa.Table(
@@ -96,7 +97,7 @@ def cells_of(answer: httpx.Response) -> list[list[object]]:
 async def until_nobody_reads(database: Database) -> None:
     """Until no connection of the service is in a transaction, and its pool has all of them back."""
     reading = "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND state LIKE 'idle in%'"
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(DEADLINE_S):
         while database.engine.pool.checkedout():  # type: ignore[attr-defined]  # noqa: ASYNC110
             await asyncio.sleep(0.01)
         async with database.engine.connect() as connection:

@@ -10,10 +10,12 @@ from aiokafka.admin import AIOKafkaAdminClient
 from aiokafka.admin.records_to_delete import RecordsToDelete
 from aiokafka.errors import KafkaConnectionError
 
+from chassis import topic_reading
 from chassis.envelope import Raw
 from chassis.provisioning import provision
-from chassis.topic_reading import GroupState, Rate, TopicReader, group_state
+from chassis.topic_reading import PARTITION_FETCH_BYTES, GroupState, Rate, TopicReader
 from contracts.topics import Topic
+from tests.harness import ends, until
 from tests.infra import Kafka
 
 
@@ -36,11 +38,21 @@ async def publish(kafka: Kafka, topic: str, *values: bytes, partition: int = 0) 
             await producer.send_and_wait(topic, value, partition=partition, headers=[("ce_type", b"noted.v1")])
 
 
-async def publish_in_transactions(kafka: Kafka, topic: str, *values: bytes) -> None:
+async def publish_in_transactions(kafka: Kafka, topic: str, *values: bytes, aborts: bool = False) -> None:
     async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id=uuid.uuid4().hex) as producer:
         for value in values:
-            async with producer.transaction():
-                await producer.send_and_wait(topic, value, partition=0)
+            await producer.begin_transaction()
+            await producer.send_and_wait(topic, value, partition=0)
+            await (producer.abort_transaction() if aborts else producer.commit_transaction())
+
+
+async def until_it_ends(bus: TopicReader, topic: str, offset: int) -> None:
+    """A transaction that is decided becomes visible a little later."""
+
+    async def ends() -> bool:
+        return (await bus.ends([topic]))[TopicPartition(topic, 0)] == offset
+
+    await until(ends, what=f"the topic ends at {offset}")
 
 
 async def values(records: AsyncIterator[Raw]) -> list[bytes | None]:
@@ -61,6 +73,7 @@ async def test_reading_ends_where_only_marks_of_transactions_are_left(
     kafka: Kafka, bus: TopicReader, topic: str
 ) -> None:
     await publish_in_transactions(kafka, topic, b"one", b"two")
+    await until_it_ends(bus, topic, 4)
     assert await values(bus.read(topic, start="beginning", follow=False)) == [b"one", b"two"]
 
 
@@ -138,17 +151,80 @@ async def test_a_topic_made_after_the_reader_is_seen(kafka: Kafka, bus: TopicRea
     assert (await bus.states([name]))[name].partitions == 3
 
 
-async def test_lag_is_what_a_group_has_not_committed(kafka: Kafka, bus: TopicReader, topic: str) -> None:
-    await publish(kafka, topic, b"one", b"two", b"three")
-    await publish(kafka, topic, b"four", partition=1)
-    group = uuid.uuid4().hex
-    assert group_state(await bus.ends([topic]), await bus.committed(group), topic) == GroupState(lag=4, done=0)
+@pytest.fixture
+def group() -> str:
+    return uuid.uuid4().hex
+
+
+async def commit(kafka: Kafka, group: str, topic: str, offset: int) -> None:
     async with AIOKafkaConsumer(
         bootstrap_servers=kafka.bootstrap, group_id=group, enable_auto_commit=False
     ) as consumer:
         consumer.assign([TopicPartition(topic, 0)])
-        await consumer.commit({TopicPartition(topic, 0): 2})
-    assert group_state(await bus.ends([topic]), await bus.committed(group), topic) == GroupState(lag=2, done=2)
+        await consumer.commit({TopicPartition(topic, 0): offset})
+
+
+async def state(bus: TopicReader, group: str, topic: str) -> GroupState:
+    return (await bus.group_states(group, [topic], await bus.ends([topic])))[topic]
+
+
+async def test_many_topics_are_looked_at_as_quickly_as_one(kafka: Kafka, monkeypatch: pytest.MonkeyPatch) -> None:
+    names = [f"reading.many.{number}" for number in range(40)]
+    await provision(kafka.bootstrap, [Topic(name, "tests", "none", "", partitions=1) for name in names], replication=1)
+    await ends(kafka, names)
+    monkeypatch.setattr(topic_reading, "TIMEOUT_MS", 2000)
+    async with TopicReader(kafka.bootstrap) as bus:
+        assert len(await bus.states(names)) == 40
+        assert len(await bus.ends(names)) == 40
+
+
+async def test_lag_is_what_a_group_has_not_committed(kafka: Kafka, bus: TopicReader, topic: str, group: str) -> None:
+    await publish(kafka, topic, b"one", b"two", b"three")
+    await publish(kafka, topic, b"four", partition=1)
+    assert await state(bus, group, topic) == GroupState(lag=4, done=0)
+    await commit(kafka, group, topic, 2)
+    assert await state(bus, group, topic) == GroupState(lag=2, done=2)
+
+
+async def test_marks_of_transactions_and_what_was_aborted_are_no_lag(
+    kafka: Kafka, bus: TopicReader, topic: str, group: str
+) -> None:
+    await publish_in_transactions(kafka, topic, b"one")
+    await commit(kafka, group, topic, 1)
+    await until_it_ends(bus, topic, 2)
+    assert await state(bus, group, topic) == GroupState(lag=0, done=2)
+    await publish_in_transactions(kafka, topic, b"two", b"three", aborts=True)
+    await until_it_ends(bus, topic, 6)
+    assert await state(bus, group, topic) == GroupState(lag=0, done=6)
+
+
+async def test_a_record_behind_marks_of_transactions_waits(
+    kafka: Kafka, bus: TopicReader, topic: str, group: str
+) -> None:
+    await publish_in_transactions(kafka, topic, b"one")
+    await publish_in_transactions(kafka, topic, b"two", aborts=True)
+    await publish(kafka, topic, b"three")
+    await publish(kafka, topic, b"four", partition=1)
+    await commit(kafka, group, topic, 1)
+    await until_it_ends(bus, topic, 5)
+    assert await state(bus, group, topic) == GroupState(lag=2, done=4)
+
+
+async def test_large_records_that_wait_in_several_partitions_are_all_seen(
+    kafka: Kafka, bus: TopicReader, topic: str, group: str
+) -> None:
+    for partition in (0, 1):
+        await publish(kafka, topic, bytes(4 * PARTITION_FETCH_BYTES), partition=partition)
+    assert await state(bus, group, topic) == GroupState(lag=2, done=0)
+
+
+async def test_records_that_are_gone_are_no_lag(kafka: Kafka, bus: TopicReader, topic: str, group: str) -> None:
+    await publish(kafka, topic, b"one", b"two", b"three")
+    await commit(kafka, group, topic, 1)
+    await delete_before(kafka, topic, 2)
+    assert await state(bus, group, topic) == GroupState(lag=1, done=2)
+    await delete_before(kafka, topic, 3)
+    assert await state(bus, group, topic) == GroupState(lag=0, done=3)
 
 
 async def test_a_broker_that_is_away_raises_and_leaves_nothing_open() -> None:

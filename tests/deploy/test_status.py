@@ -1,13 +1,19 @@
 import io
 import json
+import uuid
+from collections.abc import AsyncIterator
 
 import pytest
+from aiokafka import AIOKafkaProducer, TopicPartition
 from rich.console import Console
 
+from chassis.provisioning import provision
+from contracts.topics import Topic
 from deploy.display import PlainLines
-from deploy.settings import RunSettings
+from deploy.settings import SERVICES, RunSettings
 from deploy.status import PartStatus, State, Status, Watch, topics_heard
 from deploy.status_table import as_json, table
+from tests.harness import commit_offsets, until
 from tests.infra import Kafka, Postgres
 
 READY = PartStatus("loyalty", State.READY, "http://127.0.0.1:8102", lag=12345, dead_letters=2)
@@ -66,20 +72,53 @@ def test_the_topics_that_a_group_hears_are_those_with_its_dead_letter_topic() ->
     assert topics_heard("loyalty", names) == ["pos.purchases", "customers.cards"]
 
 
-async def test_servers_are_seen_and_services_that_do_not_run_are_down(kafka: Kafka, postgres: Postgres) -> None:
+@pytest.fixture
+async def watch(kafka: Kafka, postgres: Postgres) -> AsyncIterator[Watch]:
     settings = RunSettings(
         kafka=kafka.bootstrap,
         database=postgres.dsn("postgres"),
         database_prefix="seen_",
-        **{f"{name}_port": 1 for name in ("customers", "loyalty", "messaging", "segmentation", "feedback")},  # type: ignore[arg-type]
+        **{f"{name}_port": 1 for name in SERVICES},  # type: ignore[arg-type]
     )
     async with Watch(settings) as watch:
-        status = await watch.look()
+        yield watch
+
+
+async def test_servers_are_seen_and_services_that_do_not_run_are_down(watch: Watch) -> None:
+    status = await watch.look()
     states = {part.name: part.state for part in status.parts}
     assert states["kafka"] is State.READY
     assert states["postgres"] is State.READY
     assert states["loyalty"] is State.DOWN
     assert not status.is_well
+
+
+async def lag_of_loyalty(watch: Watch) -> int:
+    (loyalty,) = [part for part in (await watch.look()).parts if part.name == "loyalty"]
+    assert loyalty.lag is not None
+    return loyalty.lag
+
+
+async def test_a_service_is_behind_by_what_waits_for_it_and_not_by_the_mark_of_a_transaction(
+    kafka: Kafka, watch: Watch
+) -> None:
+    topic = f"seen.{uuid.uuid4().hex[:8]}"
+    heard = [Topic(name, "tests", "none", "", partitions=1) for name in (topic, f"{topic}.loyalty.dlq")]
+    await provision(kafka.bootstrap, heard, replication=1)
+    before = await lag_of_loyalty(watch)
+
+    async def something_waits() -> bool:
+        return await lag_of_loyalty(watch) > before
+
+    async with AIOKafkaProducer(bootstrap_servers=kafka.bootstrap, transactional_id=topic) as producer:
+        async with producer.transaction():
+            await producer.send_and_wait(topic, b"{}")
+        await until(something_waits, what="the purchase waits")
+        await commit_offsets(kafka, "loyalty", {TopicPartition(topic, 0): 1})
+        assert await lag_of_loyalty(watch) == before
+        async with producer.transaction():
+            await producer.send_and_wait(topic, b"{}")
+        await until(something_waits, what="the next one waits")
 
 
 async def test_looking_at_a_house_that_is_not_there_raises_nothing() -> None:

@@ -125,6 +125,12 @@ async def test_a_misspelt_topic_is_told_with_those_that_are_there(provisioned: s
         await tail(provisioned, console, "pos.purchsaes")
 
 
+async def test_a_kafka_that_does_not_answer_is_told(console: Console) -> None:
+    for looking in (topics.show_topics("127.0.0.1:1", console, everything=False), tail("127.0.0.1:1", console, "x")):
+        with pytest.raises(Trouble, match=r"Kafka does not answer at 127\.0\.0\.1:1 .*; is it running\?"):
+            await looking
+
+
 async def test_empty_dead_letter_topics_are_left_out_of_the_list(provisioned: str, console: Console) -> None:
     await topics.show_topics(provisioned, console, everything=False)
     assert not [line for line in shown(console) if line.startswith("pos.purchases.loyalty.dlq")]

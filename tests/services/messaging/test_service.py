@@ -8,9 +8,8 @@ import pytest
 from chassis.ids import new_id
 from chassis.publishing import Publisher
 from contracts.records import Record
-from deploy.sandbox.telegram.sandbox import TOKEN
 from services.messaging.__main__ import service
-from services.messaging.settings import REAL_API, SANDBOX_API, MessagingSettings
+from services.messaging.settings import MessagingSettings
 from tests.harness import House, until
 from tests.infra import Kafka, Postgres
 from tests.services.messaging.bot_api import BotApi
@@ -125,17 +124,6 @@ async def test_a_frozen_dispatcher_that_wakes_after_its_lease_sends_nothing(
 
     assert (await inside.message(bob.customer_id)).status == "unknown"
     assert api.texts_to(chat_of(bob)) == []
-
-
-def test_the_sandbox_is_spoken_to_unless_a_bots_token_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("KOPILKA_TELEGRAM_API", "KOPILKA_TELEGRAM_TOKEN"):
-        monkeypatch.delenv(name, raising=False)
-
-    assert (MessagingSettings().bot_api, MessagingSettings().bot_token) == (SANDBOX_API, TOKEN)
-    real = MessagingSettings(telegram_token="123:abc")
-    assert (real.bot_api, real.bot_token) == (REAL_API, "123:abc")
-    own = MessagingSettings(telegram_token="123:abc", telegram_api="http://127.0.0.1:9/")
-    assert (own.bot_api, own.bot_token) == ("http://127.0.0.1:9", "123:abc")
 
 
 def test_a_lease_that_does_not_outlast_a_request_is_refused() -> None:

@@ -30,7 +30,6 @@ TRACE = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
 TOKEN = "8110:sandbox"
 MOSCOW = ZoneInfo("Europe/Moscow")
 FAST = {
-    "telegram_token": TOKEN,
     "telegram_messages_per_s": 2000.0,
     "telegram_chat_interval_s": 0.0,
     "telegram_timeout_s": 5.0,
