@@ -1,0 +1,152 @@
+"""A history in the making: the service on its database beside the model, and how both are made to do the same."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable, Coroutine, Sequence
+from datetime import timedelta
+from typing import Any, ClassVar, TypeVar
+from uuid import UUID
+
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine
+
+from chassis.actor import Actor
+from chassis.database import Database
+from chassis.envelope import Heard
+from chassis.jobs import Piece
+from chassis.problems import Problem
+from chassis.settings import Settings
+from chassis.transaction import Transaction
+from contracts.purchases import PurchaseCompleted
+from contracts.records import Record
+from services.loyalty.tables import metadata
+from tests.emptying import emptying
+from tests.off_the_bus import came
+from tests.services.loyalty.model.book import Book, Bought, Receipt, Refused
+from tests.services.loyalty.model.purchases import buy
+from tests.services.loyalty.world import NOW, Loyalty, card, purchase
+
+T = TypeVar("T")
+PEOPLE = ("olga", "ivan", "anna")
+CARDS = {person: card() for person in PEOPLE}
+OLGA = Actor("operator", "olga")
+SOMEBODY = st.sampled_from(PEOPLE)
+ANY_ONE = st.one_of(st.integers(0, 2), st.integers(0, 999))
+"""Which of those that there are."""
+
+
+class World:
+    """The service on its database, and the loop in which it lives."""
+
+    def __init__(self, migrated: Settings, runner: asyncio.Runner) -> None:
+        self.runner = runner
+        self.settings = migrated
+        self.loyalty = runner.run(self._open())
+        self.told: Counter[str] = Counter()
+
+    async def _open(self) -> Loyalty:
+        loyalty = Loyalty(self.settings)
+        await loyalty.rows(f"ALTER DATABASE {loyalty.database.url.database} SET synchronous_commit = off")
+        await loyalty.close()
+        return Loyalty(self.settings)
+
+    def run(self, what: Coroutine[Any, Any, T]) -> T:
+        return self.runner.run(what)
+
+    async def empty(self) -> None:
+        await self.loyalty.rows(str(emptying(metadata, kept=["terms"])))
+        await self.loyalty.rows("DELETE FROM terms WHERE set_by <> 'migration'")
+
+
+class History(RuleBasedStateMachine):
+    world: ClassVar[World]
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.loyalty = self.world.loyalty
+        self.book = Book(PEOPLE, NOW)
+        self.loyalty.use_clock(lambda: self.book.now)
+        self.ids: dict[str, UUID] = {}
+        self.sold: dict[str, PurchaseCompleted] = {}
+        self.holds: list[UUID] = []
+        self.by_hand: list[UUID] = []
+        self.heard: list[Heard] = []
+        self.refusals: list[str] = []
+        self.numbers = iter(range(1, 10**6))
+
+    def tick(self, more: timedelta = timedelta()) -> None:
+        """No two things happen at one moment."""
+        self.book.now += timedelta(seconds=1) + more
+        self.world.told["steps"] += 1
+
+    def name(self) -> str:
+        return f"r{next(self.numbers)}"
+
+    def open(self) -> list[Receipt]:
+        """Those for which points are held before the others."""
+        found = [each for each in self.book.receipts.values() if not each.is_complete]
+        return sorted(found, key=lambda each: each.state != "held")
+
+    def bought(self) -> list[str]:
+        """Those that were paid with points before the others, of both those that can come back before the others."""
+        receipts = [self.book.receipts[name] for name in self.sold]
+        return [each.name for each in sorted(receipts, key=lambda each: (each.state == "cancelled", not each.payment))]
+
+    def same(
+        self, what: Callable[[Transaction], Coroutine[Any, Any, T]], told: Callable[[], object], *, equal: bool = True
+    ) -> T | None:
+        """Both do it, or both refuse for the same reason."""
+        found: object = None
+        done: T | None = None
+        try:
+            done = self.world.run(self._transact(what))
+        except Problem as problem:
+            found = problem.code
+        try:
+            expected, why = told(), None
+        except Refused as refused:
+            expected, why = None, str(refused)
+        assert found == why
+        assert not equal or done == expected
+        return done
+
+    def complete(self, bought: Sequence[Bought]) -> None:
+        records = []
+        for each in bought:
+            hold_id = None if each.hold is None else self.holds[each.hold]
+            records.append(
+                purchase(CARDS[each.buyer], *each.lines, receipt=each.receipt, completed_at=each.at, hold_id=hold_id)
+            )
+        self.hear(records, lambda: buy(self.book, bought))
+        self.sold |= {each.receipt_id: each for each in records}
+
+    def hear(self, records: Sequence[Record], told: Callable[[], None]) -> None:
+        refused = self.world.run(self.tell(records))
+        try:
+            told()
+        except Refused as why:
+            assert refused == [str(why)]
+        else:
+            assert refused == []
+        self.refusals += refused
+
+    async def tell(self, records: Sequence[Record]) -> list[str]:
+        """One batch; gives the reasons of those that were refused. The others may come again."""
+        heard = [came(each, self.book.now) for each in records]
+        await self.loyalty.hear(*heard)
+        refused = (await self.loyalty.refused())[len(self.refusals) :]
+        if not refused:
+            self.heard += heard
+        return refused
+
+    def job(self, piece: Piece, told: Callable[[Book], None]) -> None:
+        async def run(database: Database) -> None:
+            async with database.transaction() as tx:
+                await piece(tx)
+
+        self.world.run(run(self.loyalty.database))
+        told(self.book)
+
+    async def _transact(self, what: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
+        async with self.loyalty.database.transaction() as tx:
+            return await what(tx)

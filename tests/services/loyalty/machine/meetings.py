@@ -1,0 +1,69 @@
+"""Several things that seldom meet by chance."""
+
+from hypothesis import strategies as st
+from hypothesis.stateful import rule
+
+from tests.services.loyalty.machine.clock import WithTime
+from tests.services.loyalty.machine.history import SOMEBODY
+from tests.services.loyalty.machine.people import OfPeople
+from tests.services.loyalty.machine.staff import ByStaff
+from tests.services.loyalty.machine.tills import DEAR_LINES, PARTS, AtTills
+from tests.services.loyalty.model.book import Bought
+
+
+class Meetings(AtTills, ByStaff, WithTime, OfPeople):
+    @rule(
+        who=SOMEBODY,
+        lines=DEAR_LINES,
+        part=st.sampled_from([0.5, 1, 1]),
+        back=st.sampled_from([0.5, 1]),
+        given=st.sampled_from([0, 9, 300]),
+    )
+    def what_was_earned_is_spent_and_the_goods_come_back(
+        self, who: str, lines: list[int], part: float, back: float, given: int
+    ) -> None:
+        self.people_buy([(who, lines, 0)])
+        name = list(self.sold)[-1]
+        self.points_are_taken(who, part)
+        self.come_back(name, [back] * 3)
+        if given:
+            self.points_are_given(who, given, None, None)
+
+    @rule(who=SOMEBODY, lines=DEAR_LINES, parts=st.lists(st.sampled_from([0.4, 1]), min_size=1, max_size=2))
+    def points_come_back_to_who_owes(self, who: str, lines: list[int], parts: list[float]) -> None:
+        self.points_are_taken(who, 0.3)
+        taken = len(self.by_hand) - 1
+        self.somebody_pays_with_points(who, lines, 1, 1)
+        paid = list(self.book.receipts.values())[-1]
+        self.what_was_earned_is_spent_and_the_goods_come_back(who, lines, 1, 1, 0)
+        for part in parts:
+            if paid.name in self.sold:
+                self.come_back(paid.name, [part] * 3)
+            if taken >= 0:
+                self.it_is_reversed(taken, part)
+
+    @rule(
+        who=SOMEBODY,
+        lines=DEAR_LINES,
+        part=PARTS,
+        spent=st.sampled_from([0, 0.5, 1]),
+        is_job_late=st.booleans(),
+        is_blocked=st.sampled_from([False, False, True]),
+    )
+    def a_till_is_late(
+        self, who: str, lines: list[int], part: float, spent: float, is_job_late: bool, is_blocked: bool
+    ) -> None:
+        self.somebody_wants_to_pay_with_points(who, lines, part)
+        receipt = list(self.book.receipts.values())[-1]
+        if receipt.state != "held":
+            return
+        if is_job_late:
+            self.lots_end(days=20)
+        else:
+            self.holds_time_out(minutes=16)
+        if spent:
+            self.points_are_taken(who, spent)
+        if is_blocked and not any(each.frozen_at for each in self.book.accounts.values()):
+            self.somebody_is_blocked(who)
+        self.tick()
+        self.complete([Bought(receipt.name, who, lines, self.book.now, len(self.holds) - 1)])

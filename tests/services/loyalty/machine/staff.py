@@ -1,0 +1,85 @@
+"""What the staff do: give points, take them, reverse what they did; and promise something else."""
+
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from chassis.transaction import Transaction
+from services.loyalty import by_hand
+from services.loyalty.by_hand import Adjustment, Why
+from tests.services.loyalty.machine.history import ANY_ONE, OLGA, SOMEBODY, History
+from tests.services.loyalty.model.by_hand import give, reverse, take
+
+WHY = Why(OLGA, "complaint", None)
+PROMISES = {
+    "rounding": st.sampled_from(["down", "up", "half_even"]),
+    "rounded_per": st.sampled_from(["receipt", "line"]),
+    "earns_on_part_paid_with_points": st.booleans(),
+    "not_earning": st.sampled_from([{"products": []}, {"products": ["p2"]}]),
+    "not_payable": st.sampled_from([{"products": []}, {"products": ["p1"]}]),
+    "payable_share": st.sampled_from([10_000, 5_000, 3_333]),
+    "payable_step_points": st.sampled_from([1, 1, 5]),
+    "activates_after_h": st.sampled_from([0, 0, 36]),
+    "lot_life_days": st.sampled_from([40, 365, None]),
+    "lots_live_on_with_activity": st.booleans(),
+    "lots_age_while_frozen": st.booleans(),
+    "returned_but_spent": st.sampled_from(["debt", "other_lots", "debt", "write_off"]),
+    "refund_revives_days": st.sampled_from([30, None]),
+}
+
+
+class ByStaff(History):
+    @rule(
+        who=SOMEBODY,
+        points=st.integers(1, 300),
+        wait=st.sampled_from([None, None, 5]),
+        life=st.sampled_from([None, 20]),
+    )
+    def points_are_given(self, who: str, points: int, wait: int | None, life: int | None) -> None:
+        self.tick()
+        activates_at = None if wait is None else self.book.now + timedelta(hours=wait)
+        expires_at = None if life is None else self.book.now + timedelta(days=life)
+        asked = Adjustment(points, activates_at=activates_at, expires_at=expires_at)
+        self.adjust(who, asked)
+
+    @rule(who=SOMEBODY, part=st.sampled_from([0.2, 0.6, 1, 1.2]))
+    def points_are_taken(self, who: str, part: float) -> None:
+        self.tick()
+        points = max(1, round(self.book.opened_by(who).available * part))
+        self.adjust(who, Adjustment(-points))
+
+    def adjust(self, who: str, asked: Adjustment) -> None:
+        async def adjust(tx: Transaction) -> UUID:
+            return (await by_hand.adjust(tx, self.ids[who], asked, WHY)).id
+
+        def told() -> None:
+            if asked.points > 0:
+                give(self.book, who, asked.points, asked.activates_at, asked.expires_at)
+            else:
+                take(self.book, who, -asked.points)
+
+        done = self.same(adjust, told, equal=False)
+        if done is not None:
+            self.by_hand.append(done)
+
+    @precondition(lambda self: self.by_hand)
+    @rule(which=ANY_ONE, part=st.sampled_from([None, None, 0.3, 0.5]))
+    def it_is_reversed(self, which: int, part: float | None) -> None:
+        self.tick()
+        index = which % len(self.by_hand)
+        points = None if part is None else max(1, round(abs(self.book.by_hand[index].points) * part))
+
+        async def undo(tx: Transaction) -> None:
+            await by_hand.reverse(tx, self.by_hand[index], points, WHY)
+
+        self.same(undo, lambda: reverse(self.book, index, points), equal=False)
+
+    @rule(promise=st.sampled_from(sorted(PROMISES)).flatmap(lambda term: st.tuples(st.just(term), PROMISES[term])))
+    def something_else_is_promised(self, promise: tuple[str, Any]) -> None:
+        self.tick()
+        terms = dict([promise])
+        self.world.run(self.loyalty.set_terms(since=self.book.now, **terms))
+        self.book.promise(self.book.now, terms)

@@ -1,0 +1,126 @@
+"""What tills do: ask, hold points and let them go, complete purchases, take goods back."""
+
+from datetime import timedelta
+from uuid import UUID
+
+from hypothesis import strategies as st
+from hypothesis.stateful import precondition, rule
+
+from chassis.transaction import Transaction
+from services.loyalty import reserving
+from services.loyalty.quotes import Basket
+from tests.services.loyalty.machine.history import ANY_ONE, CARDS, SOMEBODY, History
+from tests.services.loyalty.model import holds
+from tests.services.loyalty.model.book import Bought, Receipt
+from tests.services.loyalty.model.returns import give_back
+from tests.services.loyalty.world import came_back, cancelled, purchase
+
+LINES = st.lists(st.one_of(st.integers(0, 3_000), st.integers(0, 100_000)), min_size=1, max_size=3)
+DEAR_LINES = st.lists(st.integers(5_000, 30_000), min_size=1, max_size=3)
+PARTS = st.sampled_from([0.1, 0.3, 0.7, 1, 1, 1.1])
+LATER = st.sampled_from([0, 0, 0, 1, 30])
+
+
+class AtTills(History):
+    @rule(lots=st.lists(st.tuples(SOMEBODY, LINES, LATER), min_size=1, max_size=4))
+    def people_buy(self, lots: list[tuple[str, list[int], int]]) -> None:
+        self.tick()
+        self.complete(
+            [Bought(self.name(), who, lines, self.book.now - timedelta(days=ago)) for who, lines, ago in lots]
+        )
+
+    @rule(who=SOMEBODY, lines=LINES, which=ANY_ONE, is_new=st.booleans())
+    def a_till_asks(self, who: str, lines: list[int], which: int, is_new: bool) -> None:
+        self.tick()
+        known = list(self.book.receipts)
+        name = self.name() if is_new or not known else known[which % len(known)]
+        asked = purchase(CARDS[who], *lines, receipt=name)
+        basket = Basket(name, CARDS[who], "367", "367-1", "RUB", asked.lines)
+
+        async def ask(tx: Transaction) -> int:
+            quote = await reserving.quote(tx, basket, CARDS[who])
+            return sum(each.most_points for each in quote.payable)
+
+        self.same(ask, lambda: holds.quote(self.book, name, who, lines))
+
+    @rule(who=SOMEBODY, lines=DEAR_LINES, part=PARTS)
+    def somebody_wants_to_pay_with_points(self, who: str, lines: list[int], part: float) -> None:
+        self.a_till_asks(who, lines, 0, is_new=True)
+        self.hold(list(self.book.receipts.values())[-1], part)
+
+    @rule(who=SOMEBODY, lines=DEAR_LINES, part=PARTS, kept=st.sampled_from([1, 1, 0.3, 0.1, 0]))
+    def somebody_pays_with_points(self, who: str, lines: list[int], part: float, kept: float) -> None:
+        self.somebody_wants_to_pay_with_points(who, lines, part)
+        receipt = list(self.book.receipts.values())[-1]
+        if receipt.state == "held":
+            self.tick()
+            bought = [round(each * kept) for each in lines]
+            self.complete([Bought(receipt.name, who, bought, self.book.now, len(self.holds) - 1)])
+
+    @precondition(lambda self: self.open())
+    @rule(which=ANY_ONE, part=PARTS)
+    def points_are_held(self, which: int, part: float) -> None:
+        self.hold(self.open()[which % len(self.open())], part)
+
+    def hold(self, receipt: Receipt, part: float) -> None:
+        self.tick()
+        points = max(1, round(holds.most(self.book, self.book.opened_by(receipt.buyer), receipt.lines) * part))
+        points = max(1, points - points % self.book.terms_now["payable_step_points"])
+
+        async def hold(tx: Transaction) -> UUID:
+            return (await reserving.reserve(tx, receipt.name, "367-1", points))[0].id
+
+        held = self.same(hold, lambda: holds.hold(self.book, receipt.name, points), equal=False)
+        if held is not None:
+            self.holds.append(held)
+
+    @precondition(lambda self: self.open())
+    @rule(which=ANY_ONE)
+    def points_are_released(self, which: int) -> None:
+        self.tick()
+        receipt = self.open()[which % len(self.open())]
+
+        async def release(tx: Transaction) -> None:
+            await reserving.release(tx, receipt.name, "367-1")
+
+        self.same(release, lambda: holds.release(self.book, receipt.name), equal=False)
+
+    @precondition(lambda self: self.open())
+    @rule(
+        which=st.lists(ANY_ONE, min_size=1, max_size=3),
+        is_named=st.sampled_from([True, True, True, False]),
+        is_smaller=st.sampled_from([False, False, False, True]),
+        other=st.one_of(st.none(), st.none(), st.none(), SOMEBODY),
+    )
+    def what_was_asked_is_bought(self, which: list[int], is_named: bool, is_smaller: bool, other: str | None) -> None:
+        self.tick()
+        chosen = {each % len(self.open()): None for each in which}
+        bought = []
+        for receipt in [self.open()[each] for each in chosen]:
+            placed = [no for no, hold in enumerate(self.book.holds) if hold.receipt == receipt.name]
+            lines = [each // 2 for each in receipt.lines] if is_smaller else receipt.lines
+            hold = placed[which[0] % len(placed)] if placed and is_named else None
+            bought.append(Bought(receipt.name, other or receipt.buyer, lines, self.book.now, hold))
+        self.complete(bought)
+
+    @precondition(lambda self: self.sold)
+    @rule(which=ANY_ONE, parts=st.lists(st.sampled_from([0, 0.1, 0.33, 0.5, 1, 1]), min_size=3, max_size=3))
+    def goods_come_back(self, which: int, parts: list[float]) -> None:
+        self.come_back(self.bought()[which % len(self.sold)], parts)
+
+    def come_back(self, name: str, parts: list[float]) -> None:
+        self.tick()
+        receipt = self.book.receipts[name]
+        left = {no: total - receipt.back.get(no, 0) for no, total in enumerate(receipt.lines, 1)}
+        money = {no: round(left[no] * part) for no, part in zip(left, parts, strict=False) if part}
+        if money:
+            returned = came_back(self.sold[name], money, returned_at=self.book.now)
+            self.hear([returned], lambda: give_back(self.book, name, money))
+
+    @precondition(lambda self: self.sold)
+    @rule(which=ANY_ONE)
+    def a_purchase_is_cancelled(self, which: int) -> None:
+        self.tick()
+        name = self.bought()[which % len(self.sold)]
+        if self.book.receipts[name].state != "cancelled":
+            self.hear([cancelled(self.sold[name])], lambda: give_back(self.book, name, None))

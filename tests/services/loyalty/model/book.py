@@ -1,0 +1,133 @@
+"""Everything that the service keeps, as a person with paper would keep it."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+
+from tests.services.loyalty.model.lots import Account, Lot, Taken
+from tests.services.loyalty.model.promises import TERMS
+
+
+class Refused(Exception):
+    """What the real one refuses too, by the stable word of its problem or dead letter."""
+
+
+@dataclass
+class Bought:
+    """A purchase as a till says it; `lines` are totals."""
+
+    receipt: str
+    buyer: str
+    lines: Sequence[int]
+    at: datetime
+    hold: int | None = None
+
+
+@dataclass
+class Hold:
+    receipt: str
+    account: Account
+    points: int
+    lots: Taken
+    ends_at: datetime
+    state: str = "held"
+
+
+@dataclass
+class Receipt:
+    name: str
+    buyer: str
+    lines: Sequence[int]
+    state: str
+    quoted_at: datetime
+    account: Account | None = None
+    lot: int | None = None
+    earned: Sequence[int] = ()
+    counts: bool = True
+    payment: Taken = field(default_factory=list)
+    paid_on: Account | None = None
+    paid: Sequence[int] = ()
+    refunded: int = 0
+    back_in: dict[int, int] = field(default_factory=dict)
+    """By the number of its lot, what of the payment is back in it."""
+    back: dict[int, int] = field(default_factory=dict)
+
+    @property
+    def is_complete(self) -> bool:
+        return self.state in ("completed", "partly_returned", "returned", "cancelled")
+
+
+@dataclass
+class ByHand:
+    """Points given (positive) or taken by hand."""
+
+    account: Account
+    points: int
+    lot: int | None = None
+    taken: Taken = field(default_factory=list)
+    reversed: int = 0
+    back_in: dict[int, int] = field(default_factory=dict)
+
+
+@dataclass
+class Merge:
+    survivor: str
+    into: Account
+    was: tuple[str, str] | None
+    followers: list[str]
+    pointing: list[Account]
+    brought: int
+    spent: int
+    is_plain: bool
+    """No debt on either side, the survivor not merged in turn: then the promise says to the point what goes back."""
+    own: int = 0
+
+
+class Book:
+    """What is kept, what is promised, and whose accounts are opened."""
+
+    def __init__(self, people: Sequence[str], now: datetime) -> None:
+        self.now = now
+        self.terms: list[tuple[datetime, dict[str, Any]]] = []
+        self.accounts = {person: Account(person) for person in people}
+        self.members: dict[str, tuple[str, str]] = {}
+        self.receipts: dict[str, Receipt] = {}
+        self.holds: list[Hold] = []
+        self.by_hand: list[ByHand] = []
+        self.merges: dict[str, Merge] = {}
+        self.lots_made = 0
+
+    def promise(self, since: datetime, terms: dict[str, Any]) -> None:
+        self.terms.append((since, {**(self.terms[-1][1] if self.terms else TERMS), **terms}))
+
+    def terms_at(self, moment: datetime) -> dict[str, Any]:
+        return next(terms for since, terms in reversed(self.terms) if since <= moment)
+
+    @property
+    def terms_now(self) -> dict[str, Any]:
+        return self.terms_at(self.now)
+
+    def holder(self, person: str) -> str:
+        return self.members[person][0] if person in self.members else person
+
+    def opened_by(self, person: str) -> Account:
+        return self.accounts[self.holder(person)]
+
+    def is_blocked(self, person: str) -> bool:
+        return self.opened_by(person).frozen_at is not None or self.accounts[person].frozen_at is not None
+
+    def is_complete(self, receipt: str) -> bool:
+        return receipt in self.receipts and self.receipts[receipt].is_complete
+
+    def open_lot(
+        self, account: Account, points: int, expires_at: datetime | None, activates_at: datetime | None = None
+    ) -> int:
+        """A new lot, which pays what is owed first; gives its number."""
+        self.lots_made += 1
+        paid = min(points, account.debt)
+        account.debt -= paid
+        account.lots[self.lots_made] = Lot(
+            self.lots_made, points - paid, expires_at, activates_at, pending=activates_at is not None
+        )
+        return self.lots_made

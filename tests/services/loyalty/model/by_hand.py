@@ -1,0 +1,50 @@
+"""What the staff do: give points, take them, and reverse what they did."""
+
+from datetime import datetime, timedelta
+
+from tests.services.loyalty.model.book import Book, ByHand, Refused
+from tests.services.loyalty.model.lots import backwards
+from tests.services.loyalty.model.merges import own, owns_vaguely
+
+
+def give(book: Book, person: str, points: int, activates_at: datetime | None, expires_at: datetime | None) -> None:
+    account, life = book.opened_by(person), book.terms_now["lot_life_days"]
+    if account.frozen_at is not None:
+        raise Refused("account_frozen")
+    if expires_at is None and life is not None:
+        expires_at = (activates_at or book.now) + timedelta(days=life)
+    book.by_hand.append(ByHand(account, points, book.open_lot(account, points, expires_at, activates_at)))
+
+
+def take(book: Book, person: str, points: int) -> None:
+    account = book.opened_by(person)
+    if points > account.available:
+        raise Refused("not_enough_points")
+    book.by_hand.append(ByHand(account, -points, taken=account.take(points, account.in_order(pending=False))))
+
+
+def reverse(book: Book, index: int, points: int | None) -> None:
+    done = book.by_hand[index]
+    account = done.account.stands_for
+    left = abs(done.points) - done.reversed
+    if not left:
+        raise Refused("already_reversed")
+    points = points or left
+    if points > left:
+        raise Refused("reversed_too_much")
+    if done.lot is not None:
+        its_own = account.lots.get(done.lot)
+        if its_own is None or its_own.free < points:
+            raise Refused("points_spent")
+        its_own.remaining -= points
+        own(book, done.account, -points)
+    else:
+        back = backwards(done.account, done.taken, done.back_in, done.reversed, points)
+        for number, _ in back:
+            account.like(done.account, number)
+        owed = account.debt
+        account.bring_back(back, done.back_in)
+        own(book, done.account, points)
+        if account.debt < owed:
+            owns_vaguely(book, done.account)
+    done.reversed += points

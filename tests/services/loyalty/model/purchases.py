@@ -1,0 +1,95 @@
+"""What a completed purchase is paid with, and what it earns."""
+
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+from fractions import Fraction
+from math import ceil
+from typing import Any
+
+from tests.services.loyalty.model.book import Book, Bought, Hold, Receipt
+from tests.services.loyalty.model.holds import standing, unhold
+from tests.services.loyalty.model.lots import Account, Taken
+from tests.services.loyalty.model.promises import POINT_WORTH_MINOR, earned, payable, spread
+
+
+def buy(book: Book, purchases: Sequence[Bought]) -> None:
+    """What tills said together: payments are taken first, then everything earns in its order."""
+    new = [each for each in purchases if not book.is_complete(each.receipt)]
+    payments = _pay(book, new)
+    lives: dict[str, datetime] = {}
+    for each in new:
+        _earn(book, each, payments.get(each.receipt))
+        terms = book.terms_at(each.at)
+        if terms["lots_live_on_with_activity"] and terms["lot_life_days"]:
+            account, end = book.opened_by(each.buyer), each.at + timedelta(days=terms["lot_life_days"])
+            lives[account.owner] = max(end, lives.get(account.owner, end))
+    for owner, end in lives.items():
+        for lot in book.accounts[owner].lots.values():
+            if lot.remaining and lot.expires_at is not None and book.now < lot.expires_at < end:
+                lot.expires_at = end
+
+
+def _pay(book: Book, purchases: Sequence[Bought]) -> dict[str, tuple[Account, Hold, Taken]]:
+    for each in purchases:
+        account = book.opened_by(each.buyer)
+        for hold in standing(book, lambda hold, each=each: hold.receipt == each.receipt):  # type: ignore[misc]
+            if hold.account is account and (each.hold is None or book.holds[each.hold] is not hold):
+                unhold(hold, "released")
+    payments = {}
+    for each in purchases:
+        if each.hold is not None:
+            account, hold = book.opened_by(each.buyer), book.holds[each.hold]
+            payments[each.receipt] = (account, hold, _capture(book, each, account, hold))
+    return payments
+
+
+def _capture(book: Book, bought: Bought, account: Account, hold: Hold) -> Taken:
+    """So many points as the receipt can be paid with: of what is held the soonest-expiring, else what is there."""
+    due = min(hold.points, ceil(Fraction(sum(bought.lines), POINT_WORTH_MINOR)))
+    if hold.state == "held" and hold.account is account:
+        unhold(hold, "captured" if due else "released")
+        held = {number for number, _ in hold.lots}
+        in_order = [lot for lot in account.in_order(pending=False) if lot.number in held]
+        taken, parts = [], dict(hold.lots)
+        for lot in in_order:
+            part = min(due, parts[lot.number])
+            due -= part
+            lot.remaining -= part
+            taken += [(lot.number, part)] if part else []
+        return taken
+    if book.is_blocked(bought.buyer):
+        return []
+    return account.take(min(due, account.available), account.in_order(pending=False))
+
+
+def _earn(book: Book, bought: Bought, payment: tuple[Account, Hold, Taken] | None) -> None:
+    terms, account = book.terms_at(bought.at), book.opened_by(bought.buyer)
+    receipt = Receipt(bought.receipt, bought.buyer, bought.lines, "completed", book.now, account)
+    money = [0] * len(bought.lines)
+    if payment is not None:
+        receipt.paid_on, hold, receipt.payment = payment
+        money = _paid_money(hold, bought, terms)
+        receipt.paid = spread(sum(part for _, part in receipt.payment), money)
+    receipt.counts = not book.is_blocked(bought.buyer)
+    receipt.earned = [0] * len(bought.lines)
+    if receipt.counts:
+        receipt.earned = earned(bought.lines, money, account.spent, terms)
+        account.spent += sum(bought.lines)
+    if sum(receipt.earned):
+        wait = timedelta(hours=terms["activates_after_h"])
+        starts = bought.at + wait
+        life = terms["lot_life_days"]
+        receipt.lot = book.open_lot(
+            account,
+            sum(receipt.earned),
+            expires_at=None if life is None else starts + timedelta(days=life),
+            activates_at=starts if wait and starts > book.now else None,
+        )
+    book.receipts[bought.receipt] = receipt
+
+
+def _paid_money(hold: Hold, bought: Bought, terms: dict[str, Any]) -> list[int]:
+    worth = min(hold.points * POINT_WORTH_MINOR, sum(bought.lines))
+    most = payable(bought.lines, terms)
+    enough = sum(most) >= hold.points * POINT_WORTH_MINOR
+    return spread(worth, most if enough else bought.lines)

@@ -1,0 +1,85 @@
+"""Returns and cancellations: what was paid with points comes back, then what was earned goes back."""
+
+from collections.abc import Sequence
+from datetime import timedelta
+
+from tests.services.loyalty.model.book import Book, Receipt, Refused
+from tests.services.loyalty.model.lots import Account, backwards
+from tests.services.loyalty.model.merges import own, own_spent, owns_vaguely
+from tests.services.loyalty.model.promises import share
+
+
+def give_back(book: Book, name: str, money: dict[int, int] | None) -> None:
+    """Goods come back by line number for so much; None: the purchase is cancelled."""
+    receipt = book.receipts[name]
+    totals = dict(enumerate(receipt.lines, 1))
+    if money is not None and receipt.state == "cancelled":
+        raise Refused("purchase_cancelled")
+    if money is None:
+        now_back = totals
+    else:
+        now_back = {no: receipt.back.get(no, 0) + money.get(no, 0) for no in totals}
+        if any(now_back[no] > totals[no] for no in totals):
+            raise Refused("returned_too_much")
+    earned = _of_lines(receipt.earned, receipt, now_back) - _of_lines(receipt.earned, receipt, receipt.back)
+    paid = _of_lines(receipt.paid, receipt, now_back) - _of_lines(receipt.paid, receipt, receipt.back)
+    money_back = sum(now_back.values()) - sum(receipt.back.values())
+    receipt.back = dict(now_back)
+    whole = now_back == totals
+    receipt.state = "cancelled" if money is None else "returned" if whole else "partly_returned"
+    if paid:
+        _refund(book, receipt, paid)
+    _take_earned(book, receipt, earned)
+    if receipt.counts:
+        account = _earned_on(receipt)
+        account.stands_for.spent -= money_back
+        own_spent(book, account, -money_back)
+
+
+def _earned_on(receipt: Receipt) -> Account:
+    assert receipt.account is not None
+    return receipt.account
+
+
+def _of_lines(points: Sequence[int], receipt: Receipt, back: dict[int, int]) -> int:
+    """Of the points of each line, if there are any, those that go with what is back."""
+    if not points:
+        return 0
+    lines = zip(points, receipt.lines, strict=True)
+    return sum(share(part, back.get(no, 0), total) for no, (part, total) in enumerate(lines, 1) if total)
+
+
+def _take_earned(book: Book, receipt: Receipt, points: int) -> None:
+    original = _earned_on(receipt)
+    account, way = original.stands_for, book.terms_now["returned_but_spent"]
+    before = account.balance
+    its_own = account.lots.get(receipt.lot or 0)
+    if its_own is not None:
+        points -= sum(part for _, part in account.take(points, [its_own]))
+    if way != "write_off":
+        points -= sum(part for _, part in account.take(points, account.in_order(pending=True)))
+    if way == "debt":
+        account.debt += points
+    own(book, original, account.balance - before)
+
+
+def _refund(book: Book, receipt: Receipt, points: int) -> None:
+    """To the lots that it came from, those that live longest first; what has burned meanwhile may live again."""
+    original = receipt.paid_on
+    assert original is not None
+    account, days = original.stands_for, book.terms_now["refund_revives_days"]
+    before, revived, back = account.balance, 0, []
+    for number, part in backwards(original, receipt.payment, receipt.back_in, receipt.refunded, points):
+        lot = account.like(original, number)
+        if lot.expires_at is None or lot.expires_at > book.now:
+            back.append((number, part))
+        elif days is not None:
+            revived += part
+    owed = account.debt
+    if revived:
+        book.open_lot(account, revived, book.now + timedelta(days=days))
+    account.bring_back(back, receipt.back_in)
+    if account.debt < owed:
+        owns_vaguely(book, original)
+    receipt.refunded += points
+    own(book, original, account.balance - before)
