@@ -39,9 +39,9 @@ def reverse(book: Book, index: int, points: int | None) -> None:
         its_own.remaining -= points
         own(book, done.account, -points)
     else:
-        back = backwards(done.account, done.taken, done.back_in, done.reversed, points)
-        for number, _ in back:
+        for number, _ in done.taken:
             account.like(done.account, number)
+        back = backwards(account, done.taken, done.back_in, done.reversed, points)
         owed = account.debt
         account.bring_back(back, done.back_in)
         own(book, done.account, points)

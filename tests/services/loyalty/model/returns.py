@@ -69,8 +69,10 @@ def _refund(book: Book, receipt: Receipt, points: int) -> None:
     assert original is not None
     account, days = original.stands_for, book.terms_now["refund_revives_days"]
     before, revived, back = account.balance, 0, []
-    for number, part in backwards(original, receipt.payment, receipt.back_in, receipt.refunded, points):
-        lot = account.like(original, number)
+    for number, _ in receipt.payment:
+        account.like(original, number)
+    for number, part in backwards(account, receipt.payment, receipt.back_in, receipt.refunded, points):
+        lot = account.lots[number]
         if lot.expires_at is None or lot.expires_at > book.now:
             back.append((number, part))
         elif days is not None:
