@@ -13,6 +13,25 @@ from tests.services.loyalty.model.book import Bought
 
 class Meetings(AtTills, ByStaff, WithTime, OfPeople):
     @rule(
+        survivor=SOMEBODY,
+        merged=SOMEBODY,
+        lines=DEAR_LINES,
+        back=st.sampled_from([0, 0.3, 1]),
+        spent=st.sampled_from([0, 0.2, 0.6]),
+    )
+    def two_are_one_for_a_while(self, survivor: str, merged: str, lines: list[int], back: float, spent: float) -> None:
+        if merged in self.book.merges:
+            return
+        self.people_buy([(merged, lines, 0)])
+        name = list(self.sold)[-1]
+        self.customers_are_merged(survivor, merged)
+        if merged in self.book.merges:
+            self.come_back(name, [back] * 3)
+            if spent:
+                self.points_are_taken(survivor, spent)
+            self.a_merge_is_undone(list(self.book.merges).index(merged))
+
+    @rule(
         who=SOMEBODY,
         lines=DEAR_LINES,
         part=st.sampled_from([0.5, 1, 1]),
@@ -31,6 +50,7 @@ class Meetings(AtTills, ByStaff, WithTime, OfPeople):
 
     @rule(who=SOMEBODY, lines=DEAR_LINES, parts=st.lists(st.sampled_from([0.4, 1]), min_size=1, max_size=2))
     def points_come_back_to_who_owes(self, who: str, lines: list[int], parts: list[float]) -> None:
+        self.something_else_is_promised(("returned_but_spent", "debt"))
         self.points_are_taken(who, 0.3)
         taken = len(self.by_hand) - 1
         self.somebody_pays_with_points(who, lines, 1, 1)
