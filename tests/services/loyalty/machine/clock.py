@@ -1,10 +1,14 @@
 """What comes with time, and what comes again."""
 
 from datetime import timedelta
+from functools import partial
 
 from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
+from chassis.envelope import Heard
+from chassis.giving_up import give_up_long_waits
+from contracts.purchases import PurchaseCancelled, PurchaseReturned
 from services.loyalty.activation import activate_due_lots
 from services.loyalty.expiry import expire_due_lots
 from services.loyalty.holds import release_timed_out
@@ -13,6 +17,7 @@ from tests.off_the_bus import came
 from tests.services.loyalty.machine.history import ANY_ONE, History
 from tests.services.loyalty.model.clock import activate, expire
 from tests.services.loyalty.model.holds import abandon, time_out
+from tests.services.loyalty.model.returns import PATIENCE, give_up
 
 
 class WithTime(History):
@@ -40,11 +45,22 @@ class WithTime(History):
         self.tick(timedelta(days=days))
         self.job(expire_due_lots, expire)
 
+    @precondition(lambda self: self.book.waiting)
+    @rule(days=st.sampled_from([0, 31, 31]))
+    def waits_are_given_up(self, days: int) -> None:
+        self.tick(timedelta(days=days))
+        self.job(partial(give_up_long_waits, patience=PATIENCE), give_up)
+
     @precondition(lambda self: self.heard)
     @rule(which=st.lists(ANY_ONE, min_size=1, max_size=6), is_same_event=st.booleans())
     def it_comes_again(self, which: list[int], is_same_event: bool) -> None:
+        """What was carried out changes nothing; a return that could not be, or waits, is tried as if it were new."""
         self.tick()
         again = [self.heard[each % len(self.heard)] for each in which]
-        if not is_same_event:
-            again = [came(each.record, self.book.now) for each in again]
-        self.world.run(self.loyalty.hear(*again))
+        done: list[Heard] = []
+        for each in again:
+            if not isinstance(each.record, PurchaseReturned | PurchaseCancelled) or self.is_done(each.record):
+                done.append(each if is_same_event else came(each.record, self.book.now))
+            elif not is_same_event:
+                self.comes_back(each.record)
+        self.world.run(self.loyalty.hear(*done))

@@ -28,7 +28,9 @@ OF_OPERATIONS = (
     PointsReturned,
 )
 ACCOUNTS = """
-SELECT customer_id, balance, pending, held, debt, spent_minor, (SELECT count(*) FROM dead_letters) AS dead FROM accounts
+SELECT customer_id, balance, pending, held, debt, spent_minor, (SELECT count(*) FROM dead_letters) AS dead,
+       (SELECT count(*) FROM waiting) AS waiting
+FROM accounts
 """
 LOTS = """
 SELECT customer_id, operation_id, remaining, lots.held, lots.pending, activates_at, expires_at
@@ -56,6 +58,7 @@ async def compare(history: History) -> None:
     }
     assert found == expected
     assert rows[0].dead == len(history.refusals), await history.loyalty.refused()
+    assert rows[0].waiting == len(history.book.waiting)
     kept = await history.loyalty.rows(LOTS)
     numbers = _numbers(kept)
     assert len(numbers) == history.book.lots_made
@@ -100,6 +103,7 @@ async def prove(history: History) -> None:
     operations = {row.id for row in await history.loyalty.rows("SELECT id FROM operations")}
     assert told == Counter(operations)
     history.world.told["examples"] += 1
+    history.world.told["waited"] += history.book.waited
     for row in await history.loyalty.rows(HAPPENED):
         history.world.told[row.what] += row.times
     history.world.told.update(history.refusals)

@@ -17,13 +17,14 @@ from chassis.jobs import Piece
 from chassis.problems import Problem
 from chassis.settings import Settings
 from chassis.transaction import Transaction
-from contracts.purchases import PurchaseCompleted
+from contracts.purchases import PurchaseCancelled, PurchaseCompleted, PurchaseReturned
 from contracts.records import Record
 from services.loyalty.tables import metadata
 from tests.emptying import emptying
 from tests.off_the_bus import came
-from tests.services.loyalty.model.book import Book, Bought, Receipt, Refused
+from tests.services.loyalty.model.book import Book, Bought, Receipt, Refused, Return
 from tests.services.loyalty.model.purchases import buy
+from tests.services.loyalty.model.returns import come_back
 from tests.services.loyalty.world import NOW, Loyalty, card, purchase
 
 T = TypeVar("T")
@@ -68,6 +69,8 @@ class History(RuleBasedStateMachine):
         self.loyalty.use_clock(lambda: self.book.now)
         self.ids: dict[str, UUID] = {}
         self.sold: dict[str, PurchaseCompleted] = {}
+        self.to_come: dict[str, Bought] = {}
+        """Purchases of which something came back and that no till has told of."""
         self.holds: list[UUID] = []
         self.by_hand: list[UUID] = []
         self.heard: list[Heard] = []
@@ -110,42 +113,62 @@ class History(RuleBasedStateMachine):
         assert not equal or done == expected
         return done
 
-    def complete(self, bought: Sequence[Bought]) -> None:
-        records = []
-        for each in bought:
-            hold_id = None if each.hold is None else self.holds[each.hold]
-            records.append(
-                purchase(CARDS[each.buyer], *each.lines, receipt=each.receipt, completed_at=each.at, hold_id=hold_id)
-            )
-        self.hear(records, lambda: buy(self.book, bought))
-        self.sold |= {each.receipt_id: each for each in records}
+    def complete(self, bought: Sequence[Bought], *, after: Sequence[PurchaseReturned | PurchaseCancelled] = ()) -> None:
+        """One batch; `after`: what comes back before, in the same one."""
+        records = [self.said_by_till(each) for each in bought]
 
-    def hear(self, records: Sequence[Record], told: Callable[[], None]) -> None:
-        refused = self.world.run(self.tell(records))
+        def told() -> list[str]:
+            for each in after:
+                come_back(self.book, self.return_of(each))
+            return buy(self.book, bought)
+
+        self.hear([*after, *records], told)
+        for each in records:
+            self.sold[each.receipt_id] = each
+            self.to_come.pop(each.receipt_id, None)
+
+    def said_by_till(self, bought: Bought) -> PurchaseCompleted:
+        hold_id = None if bought.hold is None else self.holds[bought.hold]
+        return purchase(
+            CARDS[bought.buyer], *bought.lines, receipt=bought.receipt, completed_at=bought.at, hold_id=hold_id
+        )
+
+    def comes_back(self, record: PurchaseReturned | PurchaseCancelled) -> None:
+        self.hear([record], lambda: come_back(self.book, self.return_of(record)))
+
+    def is_done(self, record: PurchaseReturned | PurchaseCancelled) -> bool:
+        return self.book.is_carried_out(self.return_of(record))
+
+    def return_of(self, record: PurchaseReturned | PurchaseCancelled) -> Return:
+        if isinstance(record, PurchaseCancelled):
+            return Return("cancellation", record.receipt_id, None)
+        return Return(record.return_id, record.receipt_id, {each.line_no: each.total_minor for each in record.lines})
+
+    def hear(self, records: Sequence[Record], told: Callable[[], Sequence[str] | None]) -> None:
+        """One batch: all of it is refused, or nothing but what waited for it; what was not may come again."""
+        heard = [came(each, self.book.now) for each in records]
+        refused = self.world.run(self.tell(heard))
         try:
-            told()
+            expected = list(told() or ())
         except Refused as why:
-            assert refused == [str(why)]
+            expected = [str(why)]
         else:
-            assert refused == []
+            self.heard += heard
+        assert refused == expected
         self.refusals += refused
 
-    async def tell(self, records: Sequence[Record]) -> list[str]:
-        """One batch; gives the reasons of those that were refused. The others may come again."""
-        heard = [came(each, self.book.now) for each in records]
+    async def tell(self, heard: Sequence[Heard]) -> list[str]:
+        """Gives the reasons of those that were refused."""
         await self.loyalty.hear(*heard)
-        refused = (await self.loyalty.refused())[len(self.refusals) :]
-        if not refused:
-            self.heard += heard
-        return refused
+        return (await self.loyalty.refused())[len(self.refusals) :]
 
-    def job(self, piece: Piece, told: Callable[[Book], None]) -> None:
+    def job(self, piece: Piece, told: Callable[[Book], Sequence[str] | None]) -> None:
         async def run(database: Database) -> None:
             async with database.transaction() as tx:
                 await piece(tx)
 
         self.world.run(run(self.loyalty.database))
-        told(self.book)
+        self.refusals += told(self.book) or ()
 
     async def _transact(self, what: Callable[[Transaction], Coroutine[Any, Any, T]]) -> T:
         async with self.loyalty.database.transaction() as tx:

@@ -3,12 +3,14 @@
 from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
+from contracts.purchases import PurchaseCancelled, PurchaseReturned
 from tests.services.loyalty.machine.clock import WithTime
 from tests.services.loyalty.machine.history import SOMEBODY
 from tests.services.loyalty.machine.people import OfPeople
 from tests.services.loyalty.machine.staff import ByStaff
-from tests.services.loyalty.machine.tills import DEAR_LINES, PARTS, AtTills
+from tests.services.loyalty.machine.tills import DEAR_LINES, PARTS, AtTills, of_lines
 from tests.services.loyalty.model.book import Bought
+from tests.services.loyalty.world import came_back, cancelled
 
 
 class Meetings(AtTills, ByStaff, WithTime, OfPeople):
@@ -87,3 +89,32 @@ class Meetings(AtTills, ByStaff, WithTime, OfPeople):
             self.somebody_is_blocked(who)
         self.tick()
         self.complete([Bought(receipt.name, who, lines, self.book.now, len(self.holds) - 1)])
+
+    @rule(
+        who=SOMEBODY,
+        lines=DEAR_LINES,
+        is_paid=st.booleans(),
+        parts=st.lists(st.sampled_from([0.3, 0.4, 0.7]), min_size=1, max_size=3),
+        is_cancelled=st.sampled_from([False, False, True]),
+        is_one_batch=st.booleans(),
+    )
+    def everything_comes_in_the_wrong_order(
+        self, who: str, lines: list[int], is_paid: bool, parts: list[float], is_cancelled: bool, is_one_batch: bool
+    ) -> None:
+        name, hold = self.name(), None
+        if is_paid:
+            self.somebody_wants_to_pay_with_points(who, lines, 1)
+            receipt = list(self.book.receipts.values())[-1]
+            name, hold = receipt.name, len(self.holds) - 1 if receipt.state == "held" else None
+        self.tick()
+        bought = Bought(name, who, lines, self.book.now, hold)
+        of = self.said_by_till(bought)
+        first: list[PurchaseReturned | PurchaseCancelled] = [
+            came_back(of, of_lines(lines, [part] * 3), returned_at=self.book.now) for part in parts
+        ]
+        if is_cancelled:
+            first.append(cancelled(of))
+        if not is_one_batch:
+            for each in first:
+                self.comes_back(each)
+        self.complete([bought], after=first if is_one_batch else ())

@@ -8,6 +8,7 @@ from hypothesis.stateful import precondition, rule
 from chassis.transaction import Transaction
 from contracts.customers import CustomerBlocked, CustomersMerged, CustomersUnmerged, CustomerUnblocked
 from services.loyalty import families
+from tests.off_the_bus import came
 from tests.services.loyalty.machine.comparing import adopt
 from tests.services.loyalty.machine.history import ANY_ONE, OLGA, SOMEBODY, History
 from tests.services.loyalty.model.book import Refused
@@ -71,7 +72,8 @@ class OfPeople(History):
         )
         own, into = self.book.accounts[merged], done.into
         before = [own.balance + into.balance, own.debt + into.debt, own.spent + into.spent]
-        refused = self.world.run(self.tell([event]))
+        heard = came(event, self.book.now)
+        refused = self.world.run(self.tell([heard]))
         if refused == ["merge_spent"] and (into.debt or not done.is_plain):
             self.refusals += refused
             return
@@ -85,6 +87,7 @@ class OfPeople(History):
         self.refusals += refused
         if refused:
             return
+        self.heard.append(heard)
         self.world.run(adopt(self, own, into))
         assert [own.balance + into.balance, own.debt + into.debt, own.spent + into.spent] == before
         assert own.spent == done.spent

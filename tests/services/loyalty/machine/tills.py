@@ -1,5 +1,7 @@
 """What tills do: ask, hold points and let them go, complete purchases, take goods back."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from datetime import timedelta
 from uuid import UUID
 
@@ -12,7 +14,6 @@ from services.loyalty.quotes import Basket
 from tests.services.loyalty.machine.history import ANY_ONE, CARDS, SOMEBODY, History
 from tests.services.loyalty.model import holds
 from tests.services.loyalty.model.book import Bought, Receipt
-from tests.services.loyalty.model.returns import give_back
 from tests.services.loyalty.world import came_back, cancelled, purchase
 
 LINES = st.lists(st.one_of(st.integers(0, 3_000), st.integers(0, 100_000)), min_size=1, max_size=3)
@@ -32,7 +33,7 @@ class AtTills(History):
     @rule(who=SOMEBODY, lines=LINES, which=ANY_ONE, is_new=st.booleans())
     def a_till_asks(self, who: str, lines: list[int], which: int, is_new: bool) -> None:
         self.tick()
-        known = list(self.book.receipts)
+        known = [*self.book.receipts, *self.to_come]
         name = self.name() if is_new or not known else known[which % len(known)]
         asked = purchase(CARDS[who], *lines, receipt=name)
         basket = Basket(name, CARDS[who], "367", "367-1", "RUB", asked.lines)
@@ -42,6 +43,7 @@ class AtTills(History):
             return sum(each.most_points for each in quote.payable)
 
         self.same(ask, lambda: holds.quote(self.book, name, who, lines))
+        self.to_come.pop(name, None)
 
     @rule(who=SOMEBODY, lines=DEAR_LINES, part=PARTS)
     def somebody_wants_to_pay_with_points(self, who: str, lines: list[int], part: float) -> None:
@@ -111,16 +113,51 @@ class AtTills(History):
     def come_back(self, name: str, parts: list[float]) -> None:
         self.tick()
         receipt = self.book.receipts[name]
-        left = {no: total - receipt.back.get(no, 0) for no, total in enumerate(receipt.lines, 1)}
-        money = {no: round(left[no] * part) for no, part in zip(left, parts, strict=False) if part}
+        left = [total - receipt.back.get(no, 0) for no, total in enumerate(receipt.lines, 1)]
+        money = of_lines(left, parts)
         if money:
-            returned = came_back(self.sold[name], money, returned_at=self.book.now)
-            self.hear([returned], lambda: give_back(self.book, name, money))
+            self.comes_back(came_back(self.sold[name], money, returned_at=self.book.now))
 
     @precondition(lambda self: self.sold)
     @rule(which=ANY_ONE)
     def a_purchase_is_cancelled(self, which: int) -> None:
         self.tick()
-        name = self.bought()[which % len(self.sold)]
-        if self.book.receipts[name].state != "cancelled":
-            self.hear([cancelled(self.sold[name])], lambda: give_back(self.book, name, None))
+        self.comes_back(cancelled(self.sold[self.bought()[which % len(self.sold)]]))
+
+    @rule(
+        who=SOMEBODY,
+        lines=DEAR_LINES,
+        which=ANY_ONE,
+        is_new=st.booleans(),
+        parts=st.one_of(st.none(), st.lists(st.sampled_from([0.2, 0.5, 0.7, 1]), min_size=1, max_size=3)),
+    )
+    def goods_come_back_before_their_purchase(
+        self, who: str, lines: list[int], which: int, is_new: bool, parts: list[float] | None
+    ) -> None:
+        """Without parts the purchase is cancelled."""
+        self.tick()
+        known = [Bought(each.name, each.buyer, each.lines, self.book.now) for each in self.open()]
+        known += self.to_come.values()
+        if is_new or not known:
+            name = self.name()
+            self.to_come[name] = Bought(name, who, lines, self.book.now)
+            known = [self.to_come[name]]
+        bought = known[which % len(known)]
+        of = self.said_by_till(bought)
+        if parts is None:
+            self.comes_back(cancelled(of))
+        elif money := of_lines(bought.lines, parts):
+            self.comes_back(came_back(of, money, returned_at=self.book.now))
+
+    @precondition(lambda self: self.to_come)
+    @rule(which=st.lists(ANY_ONE, min_size=1, max_size=3), is_shorter=st.sampled_from([False, False, True]))
+    def what_came_back_was_bought(self, which: list[int], is_shorter: bool) -> None:
+        self.tick()
+        chosen = {each % len(self.to_come): None for each in which}
+        bought = [list(self.to_come.values())[each] for each in chosen]
+        self.complete([replace(each, lines=each.lines[:1]) for each in bought] if is_shorter else bought)
+
+
+def of_lines(lines: Sequence[int], parts: Sequence[float]) -> dict[int, int]:
+    """By line number, so much of each line as its part says; nothing of those of which none does."""
+    return {no: round(total * part) for no, (total, part) in enumerate(zip(lines, parts, strict=False), 1) if part}

@@ -25,6 +25,15 @@ class Bought:
 
 
 @dataclass
+class Return:
+    """Goods that come back, by line number for so much; None: the purchase is cancelled."""
+
+    number: str
+    receipt: str
+    money: dict[int, int] | None
+
+
+@dataclass
 class Hold:
     receipt: str
     account: Account
@@ -52,6 +61,8 @@ class Receipt:
     back_in: dict[int, int] = field(default_factory=dict)
     """By the number of its lot, what of the payment is back in it."""
     back: dict[int, int] = field(default_factory=dict)
+    returns: set[str] = field(default_factory=set)
+    """The numbers of those that were carried out."""
 
     @property
     def is_complete(self) -> bool:
@@ -93,6 +104,9 @@ class Book:
         self.accounts = {person: Account(person) for person in people}
         self.members: dict[str, tuple[str, str]] = {}
         self.receipts: dict[str, Receipt] = {}
+        self.waiting: list[tuple[datetime, Return]] = []
+        """Since when, what came before its purchase."""
+        self.waited = 0
         self.holds: list[Hold] = []
         self.by_hand: list[ByHand] = []
         self.merges: dict[str, Merge] = {}
@@ -119,6 +133,9 @@ class Book:
 
     def is_complete(self, receipt: str) -> bool:
         return receipt in self.receipts and self.receipts[receipt].is_complete
+
+    def is_carried_out(self, back: Return) -> bool:
+        return self.is_complete(back.receipt) and back.number in self.receipts[back.receipt].returns
 
     def open_lot(
         self, account: Account, points: int, expires_at: datetime | None, activates_at: datetime | None = None

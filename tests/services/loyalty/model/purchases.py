@@ -10,10 +10,14 @@ from tests.services.loyalty.model.book import Book, Bought, Hold, Receipt
 from tests.services.loyalty.model.holds import standing, unhold
 from tests.services.loyalty.model.lots import Account, Taken
 from tests.services.loyalty.model.promises import POINT_WORTH_MINOR, earned, payable, spread
+from tests.services.loyalty.model.returns import carry_out_awaited
 
 
-def buy(book: Book, purchases: Sequence[Bought]) -> None:
-    """What tills said together: payments are taken first, then everything earns in its order."""
+def buy(book: Book, purchases: Sequence[Bought]) -> list[str]:
+    """What tills said together: payments are taken first, then everything earns in its order.
+
+    At last what came back before is carried out; gives why some of it could not be.
+    """
     new = [each for each in purchases if not book.is_complete(each.receipt)]
     payments = _pay(book, new)
     lives: dict[str, datetime] = {}
@@ -27,6 +31,7 @@ def buy(book: Book, purchases: Sequence[Bought]) -> None:
         for lot in book.accounts[owner].lots.values():
             if lot.remaining and lot.expires_at is not None and book.now < lot.expires_at < end:
                 lot.expires_at = end
+    return carry_out_awaited(book, {each.receipt for each in new})
 
 
 def _pay(book: Book, purchases: Sequence[Bought]) -> dict[str, tuple[Account, Hold, Taken]]:

@@ -1,26 +1,54 @@
 """Returns and cancellations: what was paid with points comes back, then what was earned goes back."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from datetime import timedelta
 
-from tests.services.loyalty.model.book import Book, Receipt, Refused
+from tests.services.loyalty.model.book import Book, Receipt, Refused, Return
 from tests.services.loyalty.model.lots import Account, backwards
 from tests.services.loyalty.model.merges import own, own_spent, owns_vaguely
 from tests.services.loyalty.model.promises import share
 
+PATIENCE = timedelta(days=30)
 
-def give_back(book: Book, name: str, money: dict[int, int] | None) -> None:
-    """Goods come back by line number for so much; None: the purchase is cancelled."""
-    receipt = book.receipts[name]
-    totals = dict(enumerate(receipt.lines, 1))
-    if money is not None and receipt.state == "cancelled":
-        raise Refused("purchase_cancelled")
+
+def come_back(book: Book, back: Return) -> None:
+    """What comes before its purchase waits for it; what was carried out changes nothing."""
+    if not book.is_complete(back.receipt):
+        book.waiting.append((book.now, back))
+    elif not book.is_carried_out(back):
+        _carry_out(book, book.receipts[back.receipt], back)
+
+
+def carry_out_awaited(book: Book, receipts: Collection[str]) -> list[str]:
+    """What waited for these, in the order in which it came; gives why some could not be."""
+    awaited = [back for _, back in book.waiting if back.receipt in receipts]
+    book.waiting = [(since, back) for since, back in book.waiting if back.receipt not in receipts]
+    refused = []
+    for back in awaited:
+        try:
+            come_back(book, back)
+            book.waited += 1
+        except Refused as why:
+            refused.append(str(why))
+    return refused
+
+
+def give_up(book: Book) -> list[str]:
+    """What has waited too long is refused."""
+    waiting = [(since, back) for since, back in book.waiting if since > book.now - PATIENCE]
+    given_up = len(book.waiting) - len(waiting)
+    book.waiting = waiting
+    return ["waited_too_long"] * given_up
+
+
+def _carry_out(book: Book, receipt: Receipt, returned: Return) -> None:
+    money, totals = returned.money, dict(enumerate(receipt.lines, 1))
     if money is None:
         now_back = totals
     else:
+        _refuse(receipt, money, totals)
         now_back = {no: receipt.back.get(no, 0) + money.get(no, 0) for no in totals}
-        if any(now_back[no] > totals[no] for no in totals):
-            raise Refused("returned_too_much")
+    receipt.returns.add(returned.number)
     earned = _of_lines(receipt.earned, receipt, now_back) - _of_lines(receipt.earned, receipt, receipt.back)
     paid = _of_lines(receipt.paid, receipt, now_back) - _of_lines(receipt.paid, receipt, receipt.back)
     money_back = sum(now_back.values()) - sum(receipt.back.values())
@@ -34,6 +62,16 @@ def give_back(book: Book, name: str, money: dict[int, int] | None) -> None:
         account = _earned_on(receipt)
         account.stands_for.spent -= money_back
         own_spent(book, account, -money_back)
+
+
+def _refuse(receipt: Receipt, money: dict[int, int], totals: dict[int, int]) -> None:
+    if receipt.state == "cancelled":
+        raise Refused("purchase_cancelled")
+    for no, part in money.items():
+        if no not in totals:
+            raise Refused("unknown_line")
+        if receipt.back.get(no, 0) + part > totals[no]:
+            raise Refused("returned_too_much")
 
 
 def _earned_on(receipt: Receipt) -> Account:
