@@ -28,6 +28,8 @@ SEEN = (
     "cancellation",
     "expiry",
     "unmerge",
+    "coefficients",
+    "other worth",
     "waited",
     "returned_too_much",
     "waited_too_long",

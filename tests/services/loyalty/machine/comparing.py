@@ -44,6 +44,9 @@ UNION ALL SELECT type || ' pays', count(*) FROM debts JOIN operations ON id = op
 UNION ALL SELECT 'late', count(*) FROM holds WHERE missing > 0
 UNION ALL SELECT 'smaller', count(*) FROM holds JOIN purchases USING (receipt_id)
     WHERE holds.state = 'captured' AND points_paid + missing < holds.points
+UNION ALL SELECT 'other worth', count(*) FROM holds JOIN accounts ON accounts.id = account_id
+    WHERE holds.state = 'captured' AND holds.redemption_coefficient <> accounts.redemption_coefficient
+UNION ALL SELECT 'coefficients', count(*) FROM coefficient_changes
 """
 
 

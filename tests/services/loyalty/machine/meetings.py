@@ -71,9 +71,17 @@ class Meetings(AtTills, ByStaff, WithTime, OfPeople):
         spent=st.sampled_from([0, 0.5, 1]),
         is_job_late=st.booleans(),
         is_blocked=st.sampled_from([False, False, True]),
+        redemption=st.sampled_from([None, 9_000, 15_000]),
     )
     def a_till_is_late(
-        self, who: str, lines: list[int], part: float, spent: float, is_job_late: bool, is_blocked: bool
+        self,
+        who: str,
+        lines: list[int],
+        part: float,
+        spent: float,
+        is_job_late: bool,
+        is_blocked: bool,
+        redemption: int | None,
     ) -> None:
         self.somebody_wants_to_pay_with_points(who, lines, part)
         receipt = list(self.book.receipts.values())[-1]
@@ -85,6 +93,8 @@ class Meetings(AtTills, ByStaff, WithTime, OfPeople):
             self.holds_time_out(minutes=16)
         if spent:
             self.points_are_taken(who, spent)
+        if redemption:
+            self.coefficients_are_set(who, None, redemption)
         if is_blocked and not any(each.frozen_at for each in self.book.accounts.values()):
             self.somebody_is_blocked(who)
         self.tick()

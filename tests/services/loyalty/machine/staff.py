@@ -1,4 +1,4 @@
-"""What the staff do: give points, take them, reverse what they did; and promise something else."""
+"""What the staff do: give points, take them, reverse what they did; set coefficients; promise something else."""
 
 from datetime import timedelta
 from typing import Any
@@ -10,9 +10,11 @@ from hypothesis.stateful import precondition, rule
 from chassis.transaction import Transaction
 from services.loyalty import by_hand
 from services.loyalty.by_hand import Adjustment, Why
+from services.loyalty.coefficients import set_coefficients
 from tests.services.loyalty.machine.history import ANY_ONE, OLGA, SOMEBODY, History
-from tests.services.loyalty.model.by_hand import give, reverse, take
+from tests.services.loyalty.model import by_hand as on_paper
 
+MAIN = "main"
 WHY = Why(OLGA, "complaint", None)
 PROMISES = {
     "rounding": st.sampled_from(["down", "up", "half_even"]),
@@ -57,9 +59,9 @@ class ByStaff(History):
 
         def told() -> None:
             if asked.points > 0:
-                give(self.book, who, asked.points, asked.activates_at, asked.expires_at)
+                on_paper.give(self.book, who, asked.points, asked.activates_at, asked.expires_at)
             else:
-                take(self.book, who, -asked.points)
+                on_paper.take(self.book, who, -asked.points)
 
         done = self.same(adjust, told, equal=False)
         if done is not None:
@@ -75,7 +77,20 @@ class ByStaff(History):
         async def undo(tx: Transaction) -> None:
             await by_hand.reverse(tx, self.by_hand[index], points, WHY)
 
-        self.same(undo, lambda: reverse(self.book, index, points), equal=False)
+        self.same(undo, lambda: on_paper.reverse(self.book, index, points), equal=False)
+
+    @rule(
+        who=SOMEBODY,
+        bonus=st.sampled_from([None, 0, 5_000, 10_000, 12_345, 15_000, 15_000]),
+        redemption=st.sampled_from([None, 0, 50, 3_333, 10_000, 15_000, 20_001]),
+    )
+    def coefficients_are_set(self, who: str, bonus: int | None, redemption: int | None) -> None:
+        self.tick()
+
+        async def change(tx: Transaction) -> None:
+            await set_coefficients(tx, self.ids[who], MAIN, bonus, redemption, WHY)
+
+        self.same(change, lambda: on_paper.set_coefficients(self.book, who, bonus, redemption), equal=False)
 
     @rule(promise=st.sampled_from(sorted(PROMISES)).flatmap(lambda term: st.tuples(st.just(term), PROMISES[term])))
     def something_else_is_promised(self, promise: tuple[str, Any]) -> None:

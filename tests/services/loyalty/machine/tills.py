@@ -38,9 +38,11 @@ class AtTills(History):
         asked = purchase(CARDS[who], *lines, receipt=name)
         basket = Basket(name, CARDS[who], "367", "367-1", "RUB", asked.lines)
 
-        async def ask(tx: Transaction) -> int:
+        async def ask(tx: Transaction) -> tuple[int, int, int]:
             quote = await reserving.quote(tx, basket, CARDS[who])
-            return sum(each.most_points for each in quote.payable)
+            payable = quote.payable
+            most, worth = (payable[0].most_points, payable[0].most_minor) if payable else (0, 0)
+            return quote.pricing.points, most, worth
 
         self.same(ask, lambda: holds.quote(self.book, name, who, lines))
         self.to_come.pop(name, None)

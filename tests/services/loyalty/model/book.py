@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
+from math import floor
 from typing import Any
 
 from tests.services.loyalty.model.lots import Account, Lot, Taken
@@ -38,9 +40,16 @@ class Hold:
     receipt: str
     account: Account
     points: int
+    worth: Fraction
+    """Money that a point stood for when they were held."""
     lots: Taken
     ends_at: datetime
     state: str = "held"
+
+    @property
+    def money(self) -> int:
+        """What the till takes off."""
+        return floor(self.points * self.worth)
 
 
 @dataclass

@@ -1,4 +1,4 @@
-"""What the staff do: give points, take them, and reverse what they did."""
+"""What the staff do: give points, take them, reverse what they did, and set a customer's own coefficients."""
 
 from datetime import datetime, timedelta
 
@@ -48,3 +48,13 @@ def reverse(book: Book, index: int, points: int | None) -> None:
         if account.debt < owed:
             owns_vaguely(book, done.account)
     done.reversed += points
+
+
+def set_coefficients(book: Book, person: str, bonus: int | None, redemption: int | None) -> None:
+    """In basis points; None: as it is."""
+    account = book.opened_by(person)
+    before = (account.bonus, account.redemption)
+    after = (account.bonus if bonus is None else bonus, account.redemption if redemption is None else redemption)
+    if before == after:
+        raise Refused("coefficients_unchanged")
+    account.bonus, account.redemption = after

@@ -2,19 +2,25 @@
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import timedelta
+from math import floor
 
 from tests.services.loyalty.model.book import Book, Hold, Receipt, Refused
 from tests.services.loyalty.model.lots import Account
-from tests.services.loyalty.model.promises import POINT_WORTH_MINOR, payable
+from tests.services.loyalty.model.promises import earned, payable
 
 
-def quote(book: Book, name: str, buyer: str, lines: Sequence[int]) -> int:
-    """The most points that can be paid with."""
+def quote(book: Book, name: str, buyer: str, lines: Sequence[int]) -> tuple[int, int, int]:
+    """The points that it would earn, the most that can be paid with, and the money that these stand for."""
     known = book.receipts.get(name)
     if known is not None and known.state not in ("quoted", "abandoned"):
         raise Refused("points_held" if known.state == "held" else "purchase_completed")
     book.receipts[name] = Receipt(name, buyer, lines, "quoted", book.now)
-    return 0 if book.is_blocked(buyer) else most(book, book.opened_by(buyer), lines)
+    if book.is_blocked(buyer):
+        return 0, 0, 0
+    account = book.opened_by(buyer)
+    earns = earned(lines, [0] * len(lines), account.spent, account.bonus, book.terms_now)
+    points = most(book, account, lines)
+    return sum(earns), points, floor(points * account.worth)
 
 
 def hold(book: Book, name: str, points: int) -> Hold:
@@ -34,7 +40,7 @@ def hold(book: Book, name: str, points: int) -> Hold:
     lots = account.plan(points, account.in_order(pending=False))
     for number, part in lots:
         account.lots[number].held += part
-    placed = Hold(name, account, points, lots, book.now + timedelta(seconds=terms["hold_life_s"]))
+    placed = Hold(name, account, points, account.worth, lots, book.now + timedelta(seconds=terms["hold_life_s"]))
     book.holds.append(placed)
     receipt.state = "held"
     return placed
@@ -63,7 +69,7 @@ def abandon(book: Book) -> None:
 
 def most(book: Book, account: Account, lines: Sequence[int]) -> int:
     terms = book.terms_now
-    points = min(sum(payable(lines, terms)) // POINT_WORTH_MINOR, account.available)
+    points = min(floor(sum(payable(lines, terms)) / account.worth), account.available) if account.worth else 0
     points -= points % terms["payable_step_points"]
     return points if points >= terms["payable_min_points"] else 0
 

@@ -56,9 +56,9 @@ def payable(lines: Sequence[int], terms: dict[str, Any]) -> list[int]:
     return by_line if sum(by_line) <= whole else spread(whole, by_line)
 
 
-def earned(lines: Sequence[int], paid: Sequence[int], spent: int, terms: dict[str, Any]) -> list[int]:
-    """The points of each line, of which so much was paid with points, by who has spent so much."""
-    rate = next(rate for _, least, rate in LEVELS if spent >= least)
+def earned(lines: Sequence[int], paid: Sequence[int], spent: int, bonus: int, terms: dict[str, Any]) -> list[int]:
+    """The points of each line, of which so much was paid with points, by who has spent so much; `bonus`: their own."""
+    rate = Fraction(next(rate for _, least, rate in LEVELS if spent >= least) * bonus, 10_000 * 10_000)
     without = terms["not_earning"]["products"]
     again = terms["earns_on_part_paid_with_points"]
     money = [
@@ -67,5 +67,5 @@ def earned(lines: Sequence[int], paid: Sequence[int], spent: int, terms: dict[st
     ]
     rounded = ROUNDING[terms["rounding"]]
     if terms["rounded_per"] == "line":
-        return [rounded(Fraction(each * rate, 10_000 * POINT_WORTH_MINOR)) for each in money]
-    return spread(rounded(Fraction(sum(money) * rate, 10_000 * POINT_WORTH_MINOR)), money)
+        return [rounded(each * rate / POINT_WORTH_MINOR) for each in money]
+    return spread(rounded(sum(money) * rate / POINT_WORTH_MINOR), money)

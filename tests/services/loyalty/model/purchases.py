@@ -2,14 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from fractions import Fraction
 from math import ceil
 from typing import Any
 
 from tests.services.loyalty.model.book import Book, Bought, Hold, Receipt
 from tests.services.loyalty.model.holds import standing, unhold
 from tests.services.loyalty.model.lots import Account, Taken
-from tests.services.loyalty.model.promises import POINT_WORTH_MINOR, earned, payable, spread
+from tests.services.loyalty.model.promises import earned, payable, spread
 from tests.services.loyalty.model.returns import carry_out_awaited
 
 
@@ -50,7 +49,7 @@ def _pay(book: Book, purchases: Sequence[Bought]) -> dict[str, tuple[Account, Ho
 
 def _capture(book: Book, bought: Bought, account: Account, hold: Hold) -> Taken:
     """So many points as the receipt can be paid with: of what is held the soonest-expiring, else what is there."""
-    due = min(hold.points, ceil(Fraction(sum(bought.lines), POINT_WORTH_MINOR)))
+    due = min(hold.points, ceil(min(hold.money, sum(bought.lines)) / hold.worth))
     if hold.state == "held" and hold.account is account:
         unhold(hold, "captured" if due else "released")
         held = {number for number, _ in hold.lots}
@@ -78,7 +77,7 @@ def _earn(book: Book, bought: Bought, payment: tuple[Account, Hold, Taken] | Non
     receipt.counts = not book.is_blocked(bought.buyer)
     receipt.earned = [0] * len(bought.lines)
     if receipt.counts:
-        receipt.earned = earned(bought.lines, money, account.spent, terms)
+        receipt.earned = earned(bought.lines, money, account.spent, account.bonus, terms)
         account.spent += sum(bought.lines)
     if sum(receipt.earned):
         wait = timedelta(hours=terms["activates_after_h"])
@@ -94,7 +93,5 @@ def _earn(book: Book, bought: Bought, payment: tuple[Account, Hold, Taken] | Non
 
 
 def _paid_money(hold: Hold, bought: Bought, terms: dict[str, Any]) -> list[int]:
-    worth = min(hold.points * POINT_WORTH_MINOR, sum(bought.lines))
     most = payable(bought.lines, terms)
-    enough = sum(most) >= hold.points * POINT_WORTH_MINOR
-    return spread(worth, most if enough else bought.lines)
+    return spread(min(hold.money, sum(bought.lines)), most if sum(most) >= hold.money else bought.lines)
