@@ -1,7 +1,7 @@
 """Any history of purchases, holds, returns, merges and the clock: the ledger is the one that the promises make."""
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -20,6 +20,15 @@ from tests.services.loyalty.world import NOW
 
 HISTORIES, STEPS = 100, 50
 """A minute of one core. `HYPOTHESIS_PROFILE=long` tells others each time, and more."""
+GIFTS: Sequence[tuple[str, str, int | None]] = (
+    ("olga", "main", None),
+    ("olga", "main", 20),
+    ("ivan", "main", None),
+    ("ivan", "main", 20),
+    ("olga", "fuel", None),
+    ("ivan", "fuel", 20),
+)
+"""To whom, on which kind of account, and for how many days."""
 SEEN = (
     "captured",
     "smaller",
@@ -28,6 +37,12 @@ SEEN = (
     "cancellation",
     "expiry",
     "unmerge",
+    "fuel expiry",
+    "fuel merge",
+    "fuel order_payment",
+    "fuel refund",
+    "fuel return",
+    "fuel unmerge",
     "coefficients",
     "other worth",
     "waited",
@@ -44,8 +59,8 @@ SEEN = (
 class EveryHistory(Meetings):
     """Each rule does the same to the service and to the model; after each step they are compared."""
 
-    @initialize(promises=st.fixed_dictionaries(PROMISES), gifts=st.lists(st.integers(1, 300), min_size=4, max_size=4))
-    def begin(self, promises: dict[str, Any], gifts: list[int]) -> None:
+    @initialize(promises=st.fixed_dictionaries(PROMISES), gifts=st.tuples(*[st.integers(1, 300) for _ in GIFTS]))
+    def begin(self, promises: dict[str, Any], gifts: tuple[int, ...]) -> None:
         async def begin() -> None:
             await self.world.empty()
             await self.loyalty.set_terms(**TERMS | promises)
@@ -53,8 +68,8 @@ class EveryHistory(Meetings):
 
         self.world.run(begin())
         self.book.promise(datetime.min.replace(tzinfo=NOW.tzinfo), promises)
-        for number, points in enumerate(gifts):
-            self.points_are_given(PEOPLE[number // 2], points, None, 20 * (number % 2) or None)
+        for (who, kind, life), points in zip(GIFTS, gifts, strict=True):
+            self.points_are_given(who, kind, points, None, life)
 
     @invariant()
     def they_are_the_same(self) -> None:

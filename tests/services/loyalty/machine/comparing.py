@@ -1,6 +1,7 @@
 """What is compared: the service's accounts and lots after each step, at the end all that it did and said."""
 
 from collections import Counter
+from collections.abc import Sequence
 from typing import Any
 
 from contracts.loyalty import (
@@ -28,16 +29,17 @@ OF_OPERATIONS = (
     PointsReturned,
 )
 ACCOUNTS = """
-SELECT customer_id, balance, pending, held, debt, spent_minor, (SELECT count(*) FROM dead_letters) AS dead,
+SELECT customer_id, kind, balance, pending, held, debt, spent_minor, (SELECT count(*) FROM dead_letters) AS dead,
        (SELECT count(*) FROM waiting) AS waiting
 FROM accounts
 """
 LOTS = """
-SELECT customer_id, operation_id, remaining, lots.held, lots.pending, activates_at, expires_at
+SELECT customer_id, kind, operation_id, remaining, lots.held, lots.pending, activates_at, expires_at
 FROM lots JOIN accounts ON accounts.id = account_id ORDER BY operation_id
 """
 HAPPENED = """
 SELECT type AS what, count(*) AS times FROM operations GROUP BY 1
+UNION ALL SELECT kind || ' ' || type, count(*) FROM operations JOIN accounts ON accounts.id = account_id GROUP BY 1
 UNION ALL SELECT state, count(*) FROM holds GROUP BY 1
 UNION ALL SELECT type || ' pays', count(*) FROM debts JOIN operations ON id = operation_id WHERE debts.points < 0
     GROUP BY 1
@@ -54,10 +56,10 @@ async def compare(history: History) -> None:
     """Each account's figures, and each lot that has points left."""
     people = {customer_id: person for person, customer_id in history.ids.items()}
     rows = await history.loyalty.rows(ACCOUNTS)
-    found = {people[row.customer_id]: tuple(row)[1:6] for row in rows}
+    found = {(people[row.customer_id], row.kind): tuple(row)[2:7] for row in rows}
     expected = {
-        person: (each.balance, each.pending, each.held, each.debt, each.spent)
-        for person, each in history.book.accounts.items()
+        (each.owner, each.kind): (each.balance, each.pending, each.held, each.debt, each.spent)
+        for each in history.book.all_accounts
     }
     assert found == expected
     assert rows[0].dead == len(history.refusals), await history.loyalty.refused()
@@ -66,26 +68,31 @@ async def compare(history: History) -> None:
     numbers = _numbers(kept)
     assert len(numbers) == history.book.lots_made
     there = {
-        (people[row.customer_id], numbers[row.operation_id]): (row.remaining, row.held, row.pending, row.expires_at)
+        (people[row.customer_id], row.kind, numbers[row.operation_id]): (
+            row.remaining,
+            row.held,
+            row.pending,
+            row.expires_at,
+        )
         for row in kept
         if row.remaining
     }
     meant = {
-        (person, lot.number): (lot.remaining, lot.held, lot.pending, lot.expires_at)
-        for person, account in history.book.accounts.items()
+        (account.owner, account.kind, lot.number): (lot.remaining, lot.held, lot.pending, lot.expires_at)
+        for account in history.book.all_accounts
         for lot in account.lots.values()
         if lot.remaining
     }
     assert there == meant
 
 
-async def adopt(history: History, *accounts: Account) -> None:
+async def adopt(history: History, accounts: Sequence[Account]) -> None:
     """The lots, debts and money spent of these accounts are what the service says."""
     kept = await history.loyalty.rows(LOTS)
     numbers = _numbers(kept)
     for account in accounts:
         for row in kept:
-            if row.customer_id != history.ids[account.owner]:
+            if (row.customer_id, row.kind) != (history.ids[account.owner], account.kind):
                 continue
             number = numbers[row.operation_id]
             lot = account.lots.setdefault(number, Lot(number, 0, row.expires_at, row.activates_at))
@@ -93,7 +100,7 @@ async def adopt(history: History, *accounts: Account) -> None:
             lot.expires_at = row.expires_at
     for row in await history.loyalty.rows(ACCOUNTS):
         for account in accounts:
-            if row.customer_id == history.ids[account.owner]:
+            if (row.customer_id, row.kind) == (history.ids[account.owner], account.kind):
                 account.debt, account.spent = row.debt, row.spent_minor
 
 

@@ -32,6 +32,11 @@ PEOPLE = ("olga", "ivan", "anna")
 CARDS = {person: card() for person in PEOPLE}
 OLGA = Actor("operator", "olga")
 SOMEBODY = st.sampled_from(PEOPLE)
+STORES = st.sampled_from(["367", "500"])
+"""The second one is a filling station, whose purchases may earn on accounts of their own."""
+KINDS = st.sampled_from(["main", "fuel"])
+PLACES = st.sampled_from([("367", "main"), ("500", "fuel"), ("500", "main")])
+"""A store, and the kind of account that is good there."""
 ANY_ONE = st.one_of(st.integers(0, 2), st.integers(0, 999))
 """Which of those that there are."""
 
@@ -130,7 +135,13 @@ class History(RuleBasedStateMachine):
     def said_by_till(self, bought: Bought) -> PurchaseCompleted:
         hold_id = None if bought.hold is None else self.holds[bought.hold]
         return purchase(
-            CARDS[bought.buyer], *bought.lines, receipt=bought.receipt, completed_at=bought.at, hold_id=hold_id
+            CARDS[bought.buyer],
+            *bought.lines,
+            receipt=bought.receipt,
+            completed_at=bought.at,
+            hold_id=hold_id,
+            store_id=bought.store,
+            terminal_id=f"{bought.store}-1",
         )
 
     def comes_back(self, record: PurchaseReturned | PurchaseCancelled) -> None:

@@ -11,25 +11,24 @@ from services.loyalty import families
 from tests.off_the_bus import came
 from tests.services.loyalty.machine.comparing import adopt
 from tests.services.loyalty.machine.history import ANY_ONE, OLGA, SOMEBODY, History
-from tests.services.loyalty.model.book import Refused
+from tests.services.loyalty.model.book import Brought, Refused
 from tests.services.loyalty.model.merges import merge, unmerge
 from tests.services.loyalty.model.people import freeze, join, leave, unfreeze
 
 
 class OfPeople(History):
-    @precondition(lambda self: not any(each.frozen_at for each in self.book.accounts.values()))
+    @precondition(lambda self: not self.book.frozen)
     @rule(who=SOMEBODY)
     def somebody_is_blocked(self, who: str) -> None:
         self.tick()
         event = CustomerBlocked(customer_id=self.ids[who], blocked_at=self.book.now, reason="suspected_fraud")
         self.hear([event], lambda: freeze(self.book, who))
 
-    @precondition(lambda self: any(each.frozen_at for each in self.book.accounts.values()))
+    @precondition(lambda self: self.book.frozen)
     @rule(which=ANY_ONE, days=st.sampled_from([0, 10]))
     def somebody_is_unblocked(self, which: int, days: int) -> None:
         self.tick(timedelta(days=days))
-        blocked = [person for person, account in self.book.accounts.items() if account.frozen_at]
-        who = blocked[which % len(blocked)]
+        who = list(self.book.frozen)[which % len(self.book.frozen)]
         event = CustomerUnblocked(customer_id=self.ids[who], unblocked_at=self.book.now)
         self.hear([event], lambda: unfreeze(self.book, who))
 
@@ -70,17 +69,17 @@ class OfPeople(History):
         event = CustomersUnmerged(
             customer_id=self.ids[done.survivor], merged_id=self.ids[merged], unmerged_at=self.book.now
         )
-        own, into = self.book.accounts[merged], done.into
-        before = [own.balance + into.balance, own.debt + into.debt, own.spent + into.spent]
+        brought = done.brought.values()
+        before = [_both(each) for each in brought]
+        back = [each.back for each in brought]
         heard = came(event, self.book.now)
         refused = self.world.run(self.tell([heard]))
-        if refused == ["merge_spent"] and (into.debt or not done.is_plain):
+        if refused == ["merge_spent"] and None in back:
             self.refusals += refused
             return
-        back = None
         expected: list[str] = []
         try:
-            back = unmerge(self.book, done.survivor, merged)
+            unmerge(self.book, done.survivor, merged)
         except Refused as why:
             expected = [str(why)]
         assert refused == expected
@@ -88,8 +87,13 @@ class OfPeople(History):
         if refused:
             return
         self.heard.append(heard)
-        self.world.run(adopt(self, own, into))
-        assert [own.balance + into.balance, own.debt + into.debt, own.spent + into.spent] == before
-        assert own.spent == done.spent
-        if back is not None:
-            assert own.balance == back
+        self.world.run(adopt(self, [account for each in brought for account in (each.account, each.into)]))
+        assert [_both(each) for each in brought] == before
+        assert [each.account.spent for each in brought] == [each.spent for each in brought]
+        assert all(points in (None, each.account.balance) for each, points in zip(brought, back, strict=True))
+
+
+def _both(brought: Brought) -> tuple[int, int, int]:
+    """Balance, debt and money spent of the two accounts together."""
+    own, into = brought.account, brought.into
+    return own.balance + into.balance, own.debt + into.debt, own.spent + into.spent

@@ -11,12 +11,14 @@ from chassis.transaction import Transaction
 from services.loyalty import by_hand
 from services.loyalty.by_hand import Adjustment, Why
 from services.loyalty.coefficients import set_coefficients
-from tests.services.loyalty.machine.history import ANY_ONE, OLGA, SOMEBODY, History
+from tests.services.loyalty.machine.history import ANY_ONE, KINDS, OLGA, SOMEBODY, History
 from tests.services.loyalty.model import by_hand as on_paper
+from tests.services.loyalty.model.promises import FUEL, MAIN, STATIONS
 
-MAIN = "main"
 WHY = Why(OLGA, "complaint", None)
 PROMISES = {
+    "account_kinds": st.sampled_from([[MAIN, FUEL], [MAIN, FUEL], [MAIN, FUEL | {"earns": False}]]),
+    "establishments": st.sampled_from([[STATIONS], [STATIONS], [STATIONS | {"stores": []}]]),
     "rounding": st.sampled_from(["down", "up", "half_even"]),
     "rounded_per": st.sampled_from(["receipt", "line"]),
     "earns_on_part_paid_with_points": st.booleans(),
@@ -36,22 +38,24 @@ PROMISES = {
 class ByStaff(History):
     @rule(
         who=SOMEBODY,
+        kind=KINDS,
         points=st.integers(1, 300),
         wait=st.sampled_from([None, None, 5]),
         life=st.sampled_from([None, 20]),
     )
-    def points_are_given(self, who: str, points: int, wait: int | None, life: int | None) -> None:
+    def points_are_given(self, who: str, kind: str, points: int, wait: int | None, life: int | None) -> None:
         self.tick()
         activates_at = None if wait is None else self.book.now + timedelta(hours=wait)
         expires_at = None if life is None else self.book.now + timedelta(days=life)
-        asked = Adjustment(points, activates_at=activates_at, expires_at=expires_at)
+        asked = Adjustment(points, kind=kind, activates_at=activates_at, expires_at=expires_at)
         self.adjust(who, asked)
 
-    @rule(who=SOMEBODY, part=st.sampled_from([0.2, 0.6, 1, 1.2]))
-    def points_are_taken(self, who: str, part: float) -> None:
+    @rule(who=SOMEBODY, kind=KINDS, part=st.sampled_from([0.2, 0.6, 1, 1.2]))
+    def points_are_taken(self, who: str, kind: str, part: float) -> None:
         self.tick()
-        points = max(1, round(self.book.opened_by(who).available * part))
-        self.adjust(who, Adjustment(-points))
+        account = self.book.opened_by(who).get(kind)
+        points = max(1, round(account.available * part)) if account else 1
+        self.adjust(who, Adjustment(-points, kind=kind))
 
     def adjust(self, who: str, asked: Adjustment) -> None:
         async def adjust(tx: Transaction) -> UUID:
@@ -59,9 +63,9 @@ class ByStaff(History):
 
         def told() -> None:
             if asked.points > 0:
-                on_paper.give(self.book, who, asked.points, asked.activates_at, asked.expires_at)
+                on_paper.give(self.book, who, asked.kind, asked.points, asked.activates_at, asked.expires_at)
             else:
-                on_paper.take(self.book, who, -asked.points)
+                on_paper.take(self.book, who, asked.kind, -asked.points)
 
         done = self.same(adjust, told, equal=False)
         if done is not None:
@@ -81,16 +85,17 @@ class ByStaff(History):
 
     @rule(
         who=SOMEBODY,
+        kind=KINDS,
         bonus=st.sampled_from([None, 0, 5_000, 10_000, 12_345, 15_000, 15_000]),
         redemption=st.sampled_from([None, 0, 50, 3_333, 10_000, 15_000, 20_001]),
     )
-    def coefficients_are_set(self, who: str, bonus: int | None, redemption: int | None) -> None:
+    def coefficients_are_set(self, who: str, kind: str, bonus: int | None, redemption: int | None) -> None:
         self.tick()
 
         async def change(tx: Transaction) -> None:
-            await set_coefficients(tx, self.ids[who], MAIN, bonus, redemption, WHY)
+            await set_coefficients(tx, self.ids[who], kind, bonus, redemption, WHY)
 
-        self.same(change, lambda: on_paper.set_coefficients(self.book, who, bonus, redemption), equal=False)
+        self.same(change, lambda: on_paper.set_coefficients(self.book, who, kind, bonus, redemption), equal=False)
 
     @rule(promise=st.sampled_from(sorted(PROMISES)).flatmap(lambda term: st.tuples(st.just(term), PROMISES[term])))
     def something_else_is_promised(self, promise: tuple[str, Any]) -> None:

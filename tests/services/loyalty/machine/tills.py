@@ -11,7 +11,7 @@ from hypothesis.stateful import precondition, rule
 from chassis.transaction import Transaction
 from services.loyalty import reserving
 from services.loyalty.quotes import Basket
-from tests.services.loyalty.machine.history import ANY_ONE, CARDS, SOMEBODY, History
+from tests.services.loyalty.machine.history import ANY_ONE, CARDS, KINDS, PLACES, SOMEBODY, STORES, History
 from tests.services.loyalty.model import holds
 from tests.services.loyalty.model.book import Bought, Receipt
 from tests.services.loyalty.world import came_back, cancelled, purchase
@@ -23,58 +23,71 @@ LATER = st.sampled_from([0, 0, 0, 1, 30])
 
 
 class AtTills(History):
-    @rule(lots=st.lists(st.tuples(SOMEBODY, LINES, LATER), min_size=1, max_size=4))
-    def people_buy(self, lots: list[tuple[str, list[int], int]]) -> None:
+    @rule(lots=st.lists(st.tuples(SOMEBODY, LINES, LATER, STORES), min_size=1, max_size=4))
+    def people_buy(self, lots: list[tuple[str, list[int], int, str]]) -> None:
         self.tick()
         self.complete(
-            [Bought(self.name(), who, lines, self.book.now - timedelta(days=ago)) for who, lines, ago in lots]
+            [
+                Bought(self.name(), who, lines, self.book.now - timedelta(days=ago), store=store)
+                for who, lines, ago, store in lots
+            ]
         )
 
-    @rule(who=SOMEBODY, lines=LINES, which=ANY_ONE, is_new=st.booleans())
-    def a_till_asks(self, who: str, lines: list[int], which: int, is_new: bool) -> None:
+    @rule(who=SOMEBODY, lines=LINES, store=STORES, which=ANY_ONE, is_new=st.booleans())
+    def a_till_asks(self, who: str, lines: list[int], store: str, which: int, is_new: bool) -> None:
         self.tick()
         known = [*self.book.receipts, *self.to_come]
         name = self.name() if is_new or not known else known[which % len(known)]
+        if name in self.book.receipts:
+            store = self.book.receipts[name].store
         asked = purchase(CARDS[who], *lines, receipt=name)
-        basket = Basket(name, CARDS[who], "367", "367-1", "RUB", asked.lines)
+        basket = Basket(name, CARDS[who], store, f"{store}-1", "RUB", asked.lines)
 
-        async def ask(tx: Transaction) -> tuple[int, int, int]:
+        async def ask(tx: Transaction) -> tuple[int, dict[str, tuple[int, int]]]:
             quote = await reserving.quote(tx, basket, CARDS[who])
-            payable = quote.payable
-            most, worth = (payable[0].most_points, payable[0].most_minor) if payable else (0, 0)
-            return quote.pricing.points, most, worth
+            return quote.pricing.points, {e.account.kind: (e.most_points, e.most_minor) for e in quote.payable}
 
-        self.same(ask, lambda: holds.quote(self.book, name, who, lines))
+        self.same(ask, lambda: holds.quote(self.book, name, who, lines, store))
         self.to_come.pop(name, None)
 
-    @rule(who=SOMEBODY, lines=DEAR_LINES, part=PARTS)
-    def somebody_wants_to_pay_with_points(self, who: str, lines: list[int], part: float) -> None:
-        self.a_till_asks(who, lines, 0, is_new=True)
-        self.hold(list(self.book.receipts.values())[-1], part)
+    @rule(who=SOMEBODY, place=PLACES, lines=DEAR_LINES, part=PARTS)
+    def somebody_wants_to_pay_with_points(
+        self, who: str, place: tuple[str, str], lines: list[int], part: float
+    ) -> None:
+        self.want_to_pay(who, place, lines, part)
 
-    @rule(who=SOMEBODY, lines=DEAR_LINES, part=PARTS, kept=st.sampled_from([1, 1, 0.3, 0.1, 0]))
-    def somebody_pays_with_points(self, who: str, lines: list[int], part: float, kept: float) -> None:
-        self.somebody_wants_to_pay_with_points(who, lines, part)
+    def want_to_pay(self, who: str, place: tuple[str, str], lines: list[int], part: float) -> Receipt:
+        store, kind = place
+        self.a_till_asks(who, lines, store, 0, is_new=True)
         receipt = list(self.book.receipts.values())[-1]
+        self.hold(receipt, part, kind)
+        return receipt
+
+    @rule(who=SOMEBODY, place=PLACES, lines=DEAR_LINES, part=PARTS, kept=st.sampled_from([1, 1, 0.3, 0.1, 0]))
+    def somebody_pays_with_points(
+        self, who: str, place: tuple[str, str], lines: list[int], part: float, kept: float
+    ) -> None:
+        receipt = self.want_to_pay(who, place, lines, part)
         if receipt.state == "held":
             self.tick()
             bought = [round(each * kept) for each in lines]
-            self.complete([Bought(receipt.name, who, bought, self.book.now, len(self.holds) - 1)])
+            self.complete([Bought(receipt.name, who, bought, self.book.now, len(self.holds) - 1, receipt.store)])
 
     @precondition(lambda self: self.open())
-    @rule(which=ANY_ONE, part=PARTS)
-    def points_are_held(self, which: int, part: float) -> None:
-        self.hold(self.open()[which % len(self.open())], part)
+    @rule(which=ANY_ONE, part=PARTS, kind=KINDS)
+    def points_are_held(self, which: int, part: float, kind: str) -> None:
+        self.hold(self.open()[which % len(self.open())], part, kind)
 
-    def hold(self, receipt: Receipt, part: float) -> None:
+    def hold(self, receipt: Receipt, part: float, kind: str) -> None:
         self.tick()
-        points = max(1, round(holds.most(self.book, self.book.opened_by(receipt.buyer), receipt.lines) * part))
+        account = self.book.opened_by(receipt.buyer).get(kind)
+        points = max(1, round(holds.most(self.book, account, receipt.lines) * part)) if account else 1
         points = max(1, points - points % self.book.terms_now["payable_step_points"])
 
         async def hold(tx: Transaction) -> UUID:
-            return (await reserving.reserve(tx, receipt.name, "367-1", points))[0].id
+            return (await reserving.reserve(tx, receipt.name, f"{receipt.store}-1", points, kind))[0].id
 
-        held = self.same(hold, lambda: holds.hold(self.book, receipt.name, points), equal=False)
+        held = self.same(hold, lambda: holds.hold(self.book, receipt.name, points, kind), equal=False)
         if held is not None:
             self.holds.append(held)
 
@@ -85,7 +98,7 @@ class AtTills(History):
         receipt = self.open()[which % len(self.open())]
 
         async def release(tx: Transaction) -> None:
-            await reserving.release(tx, receipt.name, "367-1")
+            await reserving.release(tx, receipt.name, f"{receipt.store}-1")
 
         self.same(release, lambda: holds.release(self.book, receipt.name), equal=False)
 
@@ -104,7 +117,7 @@ class AtTills(History):
             placed = [no for no, hold in enumerate(self.book.holds) if hold.receipt == receipt.name]
             lines = [each // 2 for each in receipt.lines] if is_smaller else receipt.lines
             hold = placed[which[0] % len(placed)] if placed and is_named else None
-            bought.append(Bought(receipt.name, other or receipt.buyer, lines, self.book.now, hold))
+            bought.append(Bought(receipt.name, other or receipt.buyer, lines, self.book.now, hold, receipt.store))
         self.complete(bought)
 
     @precondition(lambda self: self.sold)
@@ -129,20 +142,21 @@ class AtTills(History):
     @rule(
         who=SOMEBODY,
         lines=DEAR_LINES,
+        store=STORES,
         which=ANY_ONE,
         is_new=st.booleans(),
         parts=st.one_of(st.none(), st.lists(st.sampled_from([0.2, 0.5, 0.7, 1]), min_size=1, max_size=3)),
     )
     def goods_come_back_before_their_purchase(
-        self, who: str, lines: list[int], which: int, is_new: bool, parts: list[float] | None
+        self, who: str, lines: list[int], store: str, which: int, is_new: bool, parts: list[float] | None
     ) -> None:
         """Without parts the purchase is cancelled."""
         self.tick()
-        known = [Bought(each.name, each.buyer, each.lines, self.book.now) for each in self.open()]
+        known = [Bought(each.name, each.buyer, each.lines, self.book.now, store=each.store) for each in self.open()]
         known += self.to_come.values()
         if is_new or not known:
             name = self.name()
-            self.to_come[name] = Bought(name, who, lines, self.book.now)
+            self.to_come[name] = Bought(name, who, lines, self.book.now, store=store)
             known = [self.to_come[name]]
         bought = known[which % len(known)]
         of = self.said_by_till(bought)

@@ -24,6 +24,7 @@ class Bought:
     lines: Sequence[int]
     at: datetime
     hold: int | None = None
+    store: str = "367"
 
 
 @dataclass
@@ -59,6 +60,7 @@ class Receipt:
     lines: Sequence[int]
     state: str
     quoted_at: datetime
+    store: str
     account: Account | None = None
     lot: int | None = None
     earned: Sequence[int] = ()
@@ -91,17 +93,31 @@ class ByHand:
 
 
 @dataclass
-class Merge:
-    survivor: str
+class Brought:
+    """What an account of the merged one brought."""
+
+    account: Account
     into: Account
-    was: tuple[str, str] | None
-    followers: list[str]
     pointing: list[Account]
-    brought: int
+    points: int
     spent: int
     is_plain: bool
     """No debt on either side, the survivor not merged in turn: then the promise says to the point what goes back."""
     own: int = 0
+
+    @property
+    def back(self) -> int | None:
+        """The points that go back; None: the promise is not plain."""
+        return max(0, self.points + self.own) if self.is_plain and not self.into.debt else None
+
+
+@dataclass
+class Merge:
+    survivor: str
+    was: tuple[str, str] | None
+    followers: list[str]
+    brought: dict[str, Brought]
+    """By kind of account."""
 
 
 class Book:
@@ -110,7 +126,9 @@ class Book:
     def __init__(self, people: Sequence[str], now: datetime) -> None:
         self.now = now
         self.terms: list[tuple[datetime, dict[str, Any]]] = []
-        self.accounts = {person: Account(person) for person in people}
+        self.accounts = {person: {"main": Account(person, "main")} for person in people}
+        """By kind."""
+        self.frozen: dict[str, datetime] = {}
         self.members: dict[str, tuple[str, str]] = {}
         self.receipts: dict[str, Receipt] = {}
         self.waiting: list[tuple[datetime, Return]] = []
@@ -134,11 +152,19 @@ class Book:
     def holder(self, person: str) -> str:
         return self.members[person][0] if person in self.members else person
 
-    def opened_by(self, person: str) -> Account:
+    def opened_by(self, person: str) -> dict[str, Account]:
         return self.accounts[self.holder(person)]
 
+    def of_kind(self, person: str, kind: str) -> Account:
+        """The account of that kind that the person opens; a new one where there was none."""
+        return self.opened_by(person).setdefault(kind, Account(self.holder(person), kind))
+
+    @property
+    def all_accounts(self) -> list[Account]:
+        return [each for kinds in self.accounts.values() for each in kinds.values()]
+
     def is_blocked(self, person: str) -> bool:
-        return self.opened_by(person).frozen_at is not None or self.accounts[person].frozen_at is not None
+        return self.holder(person) in self.frozen or person in self.frozen
 
     def is_complete(self, receipt: str) -> bool:
         return receipt in self.receipts and self.receipts[receipt].is_complete

@@ -7,18 +7,21 @@ from tests.services.loyalty.model.lots import backwards
 from tests.services.loyalty.model.merges import own, owns_vaguely
 
 
-def give(book: Book, person: str, points: int, activates_at: datetime | None, expires_at: datetime | None) -> None:
-    account, life = book.opened_by(person), book.terms_now["lot_life_days"]
-    if account.frozen_at is not None:
+def give(
+    book: Book, person: str, kind: str, points: int, activates_at: datetime | None, expires_at: datetime | None
+) -> None:
+    life = book.terms_now["lot_life_days"]
+    if book.holder(person) in book.frozen:
         raise Refused("account_frozen")
     if expires_at is None and life is not None:
         expires_at = (activates_at or book.now) + timedelta(days=life)
+    account = book.of_kind(person, kind)
     book.by_hand.append(ByHand(account, points, book.open_lot(account, points, expires_at, activates_at)))
 
 
-def take(book: Book, person: str, points: int) -> None:
-    account = book.opened_by(person)
-    if points > account.available:
+def take(book: Book, person: str, kind: str, points: int) -> None:
+    account = book.opened_by(person).get(kind)
+    if account is None or points > account.available:
         raise Refused("not_enough_points")
     book.by_hand.append(ByHand(account, -points, taken=account.take(points, account.in_order(pending=False))))
 
@@ -50,11 +53,12 @@ def reverse(book: Book, index: int, points: int | None) -> None:
     done.reversed += points
 
 
-def set_coefficients(book: Book, person: str, bonus: int | None, redemption: int | None) -> None:
+def set_coefficients(book: Book, person: str, kind: str, bonus: int | None, redemption: int | None) -> None:
     """In basis points; None: as it is."""
-    account = book.opened_by(person)
-    before = (account.bonus, account.redemption)
-    after = (account.bonus if bonus is None else bonus, account.redemption if redemption is None else redemption)
+    known = book.opened_by(person).get(kind)
+    before = (known.bonus, known.redemption) if known else (10_000, 10_000)
+    after = (before[0] if bonus is None else bonus, before[1] if redemption is None else redemption)
     if before == after:
         raise Refused("coefficients_unchanged")
+    account = book.of_kind(person, kind)
     account.bonus, account.redemption = after

@@ -5,15 +5,15 @@ from tests.services.loyalty.model.merges import own
 
 
 def activate(book: Book) -> None:
-    for account in book.accounts.values():
+    for account in book.all_accounts:
         for lot in account.lots.values():
             if lot.pending and lot.activates_at is not None and lot.activates_at <= book.now:
                 lot.pending = False
 
 
 def expire(book: Book) -> None:
-    for account in book.accounts.values():
-        if account.frozen_at is not None and not book.terms_now["lots_age_while_frozen"]:
+    for account in book.all_accounts:
+        if account.owner in book.frozen and not book.terms_now["lots_age_while_frozen"]:
             continue
         for lot in account.lots.values():
             if lot.expires_at is not None and lot.expires_at <= book.now and lot.free:

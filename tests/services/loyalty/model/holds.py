@@ -6,26 +6,33 @@ from math import floor
 
 from tests.services.loyalty.model.book import Book, Hold, Receipt, Refused
 from tests.services.loyalty.model.lots import Account
-from tests.services.loyalty.model.promises import earned, payable
+from tests.services.loyalty.model.promises import earned, earning_kind, opens_in, payable, worth_of_point
 
 
-def quote(book: Book, name: str, buyer: str, lines: Sequence[int]) -> tuple[int, int, int]:
-    """The points that it would earn, the most that can be paid with, and the money that these stand for."""
+def quote(
+    book: Book, name: str, buyer: str, lines: Sequence[int], store: str
+) -> tuple[int, dict[str, tuple[int, int]]]:
+    """The points that it would earn; by account the most that can be paid with, and the money that these stand for."""
     known = book.receipts.get(name)
     if known is not None and known.state not in ("quoted", "abandoned"):
         raise Refused("points_held" if known.state == "held" else "purchase_completed")
-    book.receipts[name] = Receipt(name, buyer, lines, "quoted", book.now)
+    book.receipts[name] = Receipt(name, buyer, lines, "quoted", book.now, store)
+    earning = book.of_kind(buyer, earning_kind(store, book.terms_now))
     if book.is_blocked(buyer):
-        return 0, 0, 0
-    account = book.opened_by(buyer)
-    earns = earned(lines, [0] * len(lines), account.spent, account.bonus, book.terms_now)
-    points = most(book, account, lines)
-    return sum(earns), points, floor(points * account.worth)
+        return 0, {}
+    pays = {}
+    for kind, account in book.opened_by(buyer).items():
+        if opens_in(kind, store, book.terms_now):
+            points = most(book, account, lines)
+            pays[kind] = points, floor(points * worth_of_point(account))
+    return sum(earned(lines, [0] * len(lines), earning, book.terms_now)), pays
 
 
-def hold(book: Book, name: str, points: int) -> Hold:
+def hold(book: Book, name: str, points: int, kind: str) -> Hold:
     receipt, terms = book.receipts[name], book.terms_now
-    account = book.opened_by(receipt.buyer)
+    account = book.opened_by(receipt.buyer).get(kind)
+    if account is None or not opens_in(kind, receipt.store, terms):
+        raise Refused("account_not_found")
     if book.is_blocked(receipt.buyer):
         raise Refused("account_frozen")
     if receipt.state != "quoted":
@@ -40,7 +47,9 @@ def hold(book: Book, name: str, points: int) -> Hold:
     lots = account.plan(points, account.in_order(pending=False))
     for number, part in lots:
         account.lots[number].held += part
-    placed = Hold(name, account, points, account.worth, lots, book.now + timedelta(seconds=terms["hold_life_s"]))
+    placed = Hold(
+        name, account, points, worth_of_point(account), lots, book.now + timedelta(seconds=terms["hold_life_s"])
+    )
     book.holds.append(placed)
     receipt.state = "held"
     return placed
@@ -68,8 +77,8 @@ def abandon(book: Book) -> None:
 
 
 def most(book: Book, account: Account, lines: Sequence[int]) -> int:
-    terms = book.terms_now
-    points = min(floor(sum(payable(lines, terms)) / account.worth), account.available) if account.worth else 0
+    terms, worth = book.terms_now, worth_of_point(account)
+    points = min(floor(sum(payable(lines, terms)) / worth), account.available) if worth else 0
     points -= points % terms["payable_step_points"]
     return points if points >= terms["payable_min_points"] else 0
 
@@ -92,5 +101,6 @@ def let_go(book: Book, holds: Iterable[Hold]) -> None:
             book.receipts[hold.receipt].quoted_at = book.now
 
 
-def let_go_of(book: Book, *accounts: Account) -> None:
-    let_go(book, standing(book, lambda hold: any(hold.account is account for account in accounts)))
+def let_go_of(book: Book, *people: str) -> None:
+    """What is held on their own accounts."""
+    let_go(book, standing(book, lambda hold: hold.account.owner in people))

@@ -3,10 +3,7 @@
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from fractions import Fraction
 from typing import Any
-
-from tests.services.loyalty.model.promises import POINT_WORTH_MINOR
 
 Taken = list[tuple[int, int]]
 """Points by the number of their lot, in the order in which they were taken."""
@@ -35,24 +32,18 @@ class Lot:
 @dataclass
 class Account:
     owner: str
+    kind: str
     lots: dict[int, Lot] = field(default_factory=dict)
     debt: int = 0
     spent: int = 0
     bonus: int = 10_000
     """Of what is earned, in basis points; `redemption`: of what a point stands for when paid with."""
     redemption: int = 10_000
-    frozen_at: datetime | None = None
-    freeze_changed_at: datetime | None = None
     merged_into: "Account | None" = None
 
     @property
     def stands_for(self) -> "Account":
         return self.merged_into or self
-
-    @property
-    def worth(self) -> Fraction:
-        """Money that a point stands for."""
-        return Fraction(POINT_WORTH_MINOR * self.redemption, 10_000)
 
     @property
     def balance(self) -> int:

@@ -5,20 +5,17 @@ from tests.services.loyalty.model.holds import let_go_of
 
 
 def freeze(book: Book, person: str) -> None:
-    account = book.accounts[person]
-    if account.frozen_at is None:
-        account.frozen_at = account.freeze_changed_at = book.now
+    book.frozen.setdefault(person, book.now)
 
 
 def unfreeze(book: Book, person: str) -> None:
-    account = book.accounts[person]
-    if account.frozen_at is None:
+    since = book.frozen.pop(person, None)
+    if since is None or book.terms_now["lots_age_while_frozen"]:
         return
-    if not book.terms_now["lots_age_while_frozen"]:
+    for account in book.accounts[person].values():
         for lot in account.lots.values():
-            if lot.remaining and lot.expires_at is not None and lot.expires_at > account.frozen_at:
-                lot.expires_at += book.now - account.frozen_at
-    account.frozen_at, account.freeze_changed_at = None, book.now
+            if lot.remaining and lot.expires_at is not None and lot.expires_at > since:
+                lot.expires_at += book.now - since
 
 
 def join(book: Book, person: str, holder: str) -> None:
@@ -32,7 +29,7 @@ def join(book: Book, person: str, holder: str) -> None:
         raise Refused("holder_in_a_family")
     if any(each == (person, "family") for each in book.members.values()):
         raise Refused("has_a_family")
-    let_go_of(book, book.accounts[person])
+    let_go_of(book, person)
     book.members[person] = (holder, "family")
     _follow(book, person, person, holder)
 
@@ -40,7 +37,7 @@ def join(book: Book, person: str, holder: str) -> None:
 def leave(book: Book, person: str, holder: str) -> None:
     if book.members.get(person) != (holder, "family"):
         raise Refused("not_a_member")
-    let_go_of(book, book.accounts[holder])
+    let_go_of(book, holder)
     del book.members[person]
     _follow(book, person, holder, person)
 

@@ -5,9 +5,28 @@ from fractions import Fraction
 from math import ceil, floor
 from typing import Any
 
+from tests.services.loyalty.model.lots import Account
+
 LEVELS = [("gold", 600_000, 2_000), ("silver", 200_000, 1_000), ("base", 0, 500)]
 """Code, money spent from which on it is reached, basis points that it earns; the highest first."""
+POINTS = {"code": "points", "name_ru": "баллы", "name_en": "points", "worth_minor": 100}
+LITRES = {"code": "litres", "name_ru": "литры", "name_en": "litres", "scale": 2, "worth_minor": 6_050}
+MAIN = {"code": "main", "name_ru": "Основной", "name_en": "Main", "points_currency": "points"}
+FUEL = {
+    "code": "fuel",
+    "name_ru": "Топливный",
+    "name_en": "Fuel",
+    "points_currency": "litres",
+    "establishment": "stations",
+    "earns": True,
+}
+STATIONS = {"code": "stations", "name_ru": "АЗС", "name_en": "Stations", "stores": ["500"]}
+WORTH = {"main": Fraction(100), "fuel": Fraction(6_050, 100)}
+"""Money that the smallest unit of an account's points stands for."""
 TERMS: dict[str, Any] = {
+    "points_currencies": [POINTS, LITRES],
+    "account_kinds": [MAIN, FUEL],
+    "establishments": [STATIONS],
     "levels": [
         {"code": code, "spent_minor_from": spent, "rate_basis_points": rate} for code, spent, rate in reversed(LEVELS)
     ],
@@ -28,7 +47,6 @@ TERMS: dict[str, Any] = {
     "returned_but_spent": "other_lots",
     "refund_revives_days": 30,
 }
-POINT_WORTH_MINOR = 100
 ROUNDING: dict[str, Callable[[Fraction], int]] = {"down": floor, "up": ceil, "half_even": round}
 
 
@@ -56,9 +74,28 @@ def payable(lines: Sequence[int], terms: dict[str, Any]) -> list[int]:
     return by_line if sum(by_line) <= whole else spread(whole, by_line)
 
 
-def earned(lines: Sequence[int], paid: Sequence[int], spent: int, bonus: int, terms: dict[str, Any]) -> list[int]:
-    """The points of each line, of which so much was paid with points, by who has spent so much; `bonus`: their own."""
-    rate = Fraction(next(rate for _, least, rate in LEVELS if spent >= least) * bonus, 10_000 * 10_000)
+def opens_in(kind: str, store: str, terms: dict[str, Any]) -> bool:
+    """Whether points on such accounts are good there."""
+    (meant,) = [each for each in terms["account_kinds"] if each["code"] == kind]
+    stores = {each["code"]: each["stores"] for each in terms["establishments"]}
+    return "establishment" not in meant or store in stores[meant["establishment"]]
+
+
+def earning_kind(store: str, terms: dict[str, Any]) -> str:
+    """On which accounts purchases there earn."""
+    own = [each["code"] for each in terms["account_kinds"] if each.get("earns")]
+    return next((kind for kind in own if opens_in(kind, store, terms)), "main")
+
+
+def worth_of_point(account: Account) -> Fraction:
+    """Money that a point on the account stands for when paid with."""
+    return WORTH[account.kind] * Fraction(account.redemption, 10_000)
+
+
+def earned(lines: Sequence[int], paid: Sequence[int], account: Account, terms: dict[str, Any]) -> list[int]:
+    """The points of each line, of which so much was paid with points."""
+    rate = Fraction(next(rate for _, least, rate in LEVELS if account.spent >= least) * account.bonus, 10_000 * 10_000)
+    worth = WORTH[account.kind]
     without = terms["not_earning"]["products"]
     again = terms["earns_on_part_paid_with_points"]
     money = [
@@ -67,5 +104,5 @@ def earned(lines: Sequence[int], paid: Sequence[int], spent: int, bonus: int, te
     ]
     rounded = ROUNDING[terms["rounding"]]
     if terms["rounded_per"] == "line":
-        return [rounded(each * rate / POINT_WORTH_MINOR) for each in money]
-    return spread(rounded(sum(money) * rate / POINT_WORTH_MINOR), money)
+        return [rounded(each * rate / worth) for each in money]
+    return spread(rounded(sum(money) * rate / worth), money)

@@ -8,7 +8,7 @@ from typing import Any
 from tests.services.loyalty.model.book import Book, Bought, Hold, Receipt
 from tests.services.loyalty.model.holds import standing, unhold
 from tests.services.loyalty.model.lots import Account, Taken
-from tests.services.loyalty.model.promises import earned, payable, spread
+from tests.services.loyalty.model.promises import earned, earning_kind, payable, spread
 from tests.services.loyalty.model.returns import carry_out_awaited
 
 
@@ -19,36 +19,36 @@ def buy(book: Book, purchases: Sequence[Bought]) -> list[str]:
     """
     new = [each for each in purchases if not book.is_complete(each.receipt)]
     payments = _pay(book, new)
-    lives: dict[str, datetime] = {}
+    lives: dict[tuple[str, str], datetime] = {}
     for each in new:
-        _earn(book, each, payments.get(each.receipt))
-        terms = book.terms_at(each.at)
+        account, terms = _earn(book, each, payments.get(each.receipt)), book.terms_at(each.at)
         if terms["lots_live_on_with_activity"] and terms["lot_life_days"]:
-            account, end = book.opened_by(each.buyer), each.at + timedelta(days=terms["lot_life_days"])
-            lives[account.owner] = max(end, lives.get(account.owner, end))
-    for owner, end in lives.items():
-        for lot in book.accounts[owner].lots.values():
+            end = each.at + timedelta(days=terms["lot_life_days"])
+            lives[account.owner, account.kind] = max(end, lives.get((account.owner, account.kind), end))
+    for (owner, kind), end in lives.items():
+        for lot in book.accounts[owner][kind].lots.values():
             if lot.remaining and lot.expires_at is not None and book.now < lot.expires_at < end:
                 lot.expires_at = end
     return carry_out_awaited(book, {each.receipt for each in new})
 
 
-def _pay(book: Book, purchases: Sequence[Bought]) -> dict[str, tuple[Account, Hold, Taken]]:
+def _pay(book: Book, purchases: Sequence[Bought]) -> dict[str, tuple[Hold, Taken]]:
     for each in purchases:
-        account = book.opened_by(each.buyer)
         for hold in standing(book, lambda hold, each=each: hold.receipt == each.receipt):  # type: ignore[misc]
-            if hold.account is account and (each.hold is None or book.holds[each.hold] is not hold):
+            if hold.account.owner == book.holder(each.buyer) and (
+                each.hold is None or book.holds[each.hold] is not hold
+            ):
                 unhold(hold, "released")
     payments = {}
     for each in purchases:
         if each.hold is not None:
-            account, hold = book.opened_by(each.buyer), book.holds[each.hold]
-            payments[each.receipt] = (account, hold, _capture(book, each, account, hold))
+            payments[each.receipt] = (book.holds[each.hold], _capture(book, each, book.holds[each.hold]))
     return payments
 
 
-def _capture(book: Book, bought: Bought, account: Account, hold: Hold) -> Taken:
+def _capture(book: Book, bought: Bought, hold: Hold) -> Taken:
     """So many points as the receipt can be paid with: of what is held the soonest-expiring, else what is there."""
+    account = book.opened_by(bought.buyer).get(hold.account.kind)
     due = min(hold.points, ceil(min(hold.money, sum(bought.lines)) / hold.worth))
     if hold.state == "held" and hold.account is account:
         unhold(hold, "captured" if due else "released")
@@ -61,23 +61,26 @@ def _capture(book: Book, bought: Bought, account: Account, hold: Hold) -> Taken:
             lot.remaining -= part
             taken += [(lot.number, part)] if part else []
         return taken
-    if book.is_blocked(bought.buyer):
+    if account is None or book.is_blocked(bought.buyer):
         return []
     return account.take(min(due, account.available), account.in_order(pending=False))
 
 
-def _earn(book: Book, bought: Bought, payment: tuple[Account, Hold, Taken] | None) -> None:
-    terms, account = book.terms_at(bought.at), book.opened_by(bought.buyer)
-    receipt = Receipt(bought.receipt, bought.buyer, bought.lines, "completed", book.now, account)
+def _earn(book: Book, bought: Bought, payment: tuple[Hold, Taken] | None) -> Account:
+    """Gives the account on which it earns."""
+    terms = book.terms_at(bought.at)
+    account = book.of_kind(bought.buyer, earning_kind(bought.store, terms))
+    receipt = Receipt(bought.receipt, bought.buyer, bought.lines, "completed", book.now, bought.store, account)
     money = [0] * len(bought.lines)
     if payment is not None:
-        receipt.paid_on, hold, receipt.payment = payment
+        hold, receipt.payment = payment
+        receipt.paid_on = book.opened_by(bought.buyer).get(hold.account.kind)
         money = _paid_money(hold, bought, terms)
         receipt.paid = spread(sum(part for _, part in receipt.payment), money)
     receipt.counts = not book.is_blocked(bought.buyer)
     receipt.earned = [0] * len(bought.lines)
     if receipt.counts:
-        receipt.earned = earned(bought.lines, money, account.spent, account.bonus, terms)
+        receipt.earned = earned(bought.lines, money, account, terms)
         account.spent += sum(bought.lines)
     if sum(receipt.earned):
         wait = timedelta(hours=terms["activates_after_h"])
@@ -90,6 +93,7 @@ def _earn(book: Book, bought: Bought, payment: tuple[Account, Hold, Taken] | Non
             activates_at=starts if wait and starts > book.now else None,
         )
     book.receipts[bought.receipt] = receipt
+    return account
 
 
 def _paid_money(hold: Hold, bought: Bought, terms: dict[str, Any]) -> list[int]:
