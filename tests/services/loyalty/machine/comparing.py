@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
+from contracts.limits import PointsCorrected
 from contracts.loyalty import (
     OperationReversed,
     PointsAccrued,
@@ -22,6 +23,7 @@ OF_OPERATIONS = (
     OperationReversed,
     PointsAccrued,
     PointsAdjusted,
+    PointsCorrected,
     PointsExpired,
     PointsMoved,
     PointsRedeemed,
@@ -30,7 +32,7 @@ OF_OPERATIONS = (
 )
 ACCOUNTS = """
 SELECT customer_id, kind, balance, pending, held, debt, spent_minor, (SELECT count(*) FROM dead_letters) AS dead,
-       (SELECT count(*) FROM waiting) AS waiting
+       (SELECT count(*) FROM waiting) AS waiting, (SELECT count(*) FROM reviews) AS reviews
 FROM accounts
 """
 LOTS = """
@@ -48,6 +50,8 @@ UNION ALL SELECT 'smaller', count(*) FROM holds JOIN purchases USING (receipt_id
     WHERE holds.state = 'captured' AND points_paid + missing < holds.points
 UNION ALL SELECT 'other worth', count(*) FROM holds JOIN accounts ON accounts.id = account_id
     WHERE holds.state = 'captured' AND holds.redemption_coefficient <> accounts.redemption_coefficient
+UNION ALL SELECT CASE WHEN points < 0 THEN 'taken away' ELSE 'credited' END, count(*) FROM operations
+    WHERE type = 'review' AND points <> 0 GROUP BY 1
 UNION ALL SELECT 'coefficients', count(*) FROM coefficient_changes
 """
 
@@ -64,6 +68,7 @@ async def compare(history: History) -> None:
     assert found == expected
     assert rows[0].dead == len(history.refusals), await history.loyalty.refused()
     assert rows[0].waiting == len(history.book.waiting)
+    assert rows[0].reviews == len(history.book.reviews)
     kept = await history.loyalty.rows(LOTS)
     numbers = _numbers(kept)
     assert len(numbers) == history.book.lots_made

@@ -4,10 +4,11 @@ from hypothesis import strategies as st
 from hypothesis.stateful import rule
 
 from contracts.purchases import PurchaseCancelled, PurchaseReturned
+from services.loyalty.verdicts import Verdict
 from tests.services.loyalty.machine.clock import WithTime
 from tests.services.loyalty.machine.history import PLACES, SOMEBODY
 from tests.services.loyalty.machine.people import OfPeople
-from tests.services.loyalty.machine.staff import ByStaff
+from tests.services.loyalty.machine.staff import LARGE, ByStaff
 from tests.services.loyalty.machine.tills import DEAR_LINES, PARTS, AtTills, of_lines
 from tests.services.loyalty.model.book import Bought
 from tests.services.loyalty.model.promises import earning_kind
@@ -15,6 +16,38 @@ from tests.services.loyalty.world import came_back, cancelled
 
 
 class Meetings(AtTills, ByStaff, WithTime, OfPeople):
+    @rule(
+        who=SOMEBODY,
+        survivor=SOMEBODY,
+        place=PLACES,
+        lines=DEAR_LINES,
+        is_hard=st.sampled_from([True, True, False]),
+        before=st.sampled_from([0, 0.3]),
+        after=st.sampled_from([0.3, 0.7]),
+        verdict=st.sampled_from(["approved", "approved", "rejected"]),
+    )
+    def a_large_purchase_is_looked_into(
+        self,
+        who: str,
+        survivor: str,
+        place: tuple[str, str],
+        lines: list[int],
+        is_hard: bool,
+        before: float,
+        after: float,
+        verdict: Verdict,
+    ) -> None:
+        """By then the customer may be part of another one; then they are two again."""
+        self.promise({"limits": [LARGE | {"hard": is_hard}]})
+        self.people_buy([(who, [60_000, *lines], 0, place[0])])
+        name, was_merged = list(self.sold)[-1], who in self.book.merges
+        self.come_back(name, [before] * 2)
+        self.customers_are_merged(survivor, who)
+        self.look_into(len(self.book.reviews) - 1, verdict)
+        self.come_back(name, [after] * 4)
+        if who in self.book.merges and not was_merged:
+            self.a_merge_is_undone(list(self.book.merges).index(who))
+
     @rule(
         survivor=SOMEBODY,
         merged=SOMEBODY,
@@ -68,11 +101,11 @@ class Meetings(AtTills, ByStaff, WithTime, OfPeople):
         self.points_are_taken(who, place[1], 0.3)
         taken = len(self.by_hand) - 1
         self.somebody_pays_with_points(who, place, lines, 1, 1)
-        paid = list(self.book.receipts.values())[-1]
+        paid = list(self.sold)[-1:]
         self.what_was_earned_is_spent_and_the_goods_come_back(who, place, lines, 1, 1, 0)
         for part in parts:
-            if paid.name in self.sold:
-                self.come_back(paid.name, [part] * 3)
+            for name in paid:
+                self.come_back(name, [part] * 3)
             if taken >= 0:
                 self.it_is_reversed(taken, part)
 
@@ -99,7 +132,7 @@ class Meetings(AtTills, ByStaff, WithTime, OfPeople):
     ) -> None:
         store, kind = place
         receipt = self.want_to_pay(who, place, lines, part)
-        if receipt.state != "held":
+        if receipt is None:
             return
         if is_job_late:
             self.lots_end(days=20)
@@ -134,9 +167,8 @@ class Meetings(AtTills, ByStaff, WithTime, OfPeople):
         is_one_batch: bool,
     ) -> None:
         name, hold = self.name(), None
-        if is_paid:
-            receipt = self.want_to_pay(who, place, lines, 1)
-            name, hold = receipt.name, len(self.holds) - 1 if receipt.state == "held" else None
+        if is_paid and (receipt := self.want_to_pay(who, place, lines, 1)) is not None:
+            name, hold = receipt.name, len(self.holds) - 1
         self.tick()
         bought = Bought(name, who, lines, self.book.now, hold, place[0])
         of = self.said_by_till(bought)

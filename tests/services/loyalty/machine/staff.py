@@ -1,4 +1,4 @@
-"""What the staff do: give points, take them, reverse what they did; set coefficients; promise something else."""
+"""What the staff do: give points, take them, reverse it; set coefficients; decide reviews; promise something else."""
 
 from datetime import timedelta
 from typing import Any
@@ -8,14 +8,18 @@ from hypothesis import strategies as st
 from hypothesis.stateful import precondition, rule
 
 from chassis.transaction import Transaction
-from services.loyalty import by_hand
+from services.loyalty import by_hand, verdicts
 from services.loyalty.by_hand import Adjustment, Why
 from services.loyalty.coefficients import set_coefficients
+from services.loyalty.verdicts import Verdict
 from tests.services.loyalty.machine.history import ANY_ONE, KINDS, OLGA, SOMEBODY, History
 from tests.services.loyalty.model import by_hand as on_paper
+from tests.services.loyalty.model.limits import decide
 from tests.services.loyalty.model.promises import FUEL, MAIN, STATIONS
 
 WHY = Why(OLGA, "complaint", None)
+LARGE = {"code": "large", "per": "card", "measure": "receipt_total_minor", "most": 50_000}
+OFTEN = {"code": "often", "per": "customer", "measure": "purchases", "window": "day", "most": 3}
 PROMISES = {
     "account_kinds": st.sampled_from([[MAIN, FUEL], [MAIN, FUEL], [MAIN, FUEL | {"earns": False}]]),
     "establishments": st.sampled_from([[STATIONS], [STATIONS], [STATIONS | {"stores": []}]]),
@@ -32,6 +36,7 @@ PROMISES = {
     "lots_age_while_frozen": st.booleans(),
     "returned_but_spent": st.sampled_from(["debt", "other_lots", "debt", "write_off"]),
     "refund_revives_days": st.sampled_from([30, None]),
+    "limits": st.sampled_from([[], [LARGE | {"hard": True}], [LARGE, OFTEN], [LARGE, OFTEN | {"hard": True}]]),
 }
 
 
@@ -97,9 +102,29 @@ class ByStaff(History):
 
         self.same(change, lambda: on_paper.set_coefficients(self.book, who, kind, bonus, redemption), equal=False)
 
+    @precondition(lambda self: self.book.reviews)
+    @rule(which=ANY_ONE, verdict=st.sampled_from(["approved", "approved", "rejected"]))
+    def a_review_is_decided(self, which: int, verdict: Verdict) -> None:
+        """Open ones before the others."""
+        reviews = self.book.reviews
+        self.look_into(
+            sorted(range(len(reviews)), key=lambda each: reviews[each].state != "open")[which % len(reviews)], verdict
+        )
+
+    def look_into(self, index: int, verdict: Verdict) -> None:
+        self.tick()
+
+        async def settle(tx: Transaction) -> None:
+            ids = [row.id for row in await tx.sql("SELECT id FROM reviews ORDER BY id")]
+            await verdicts.decide(tx, ids[index], verdict, WHY)
+
+        self.same(settle, lambda: decide(self.book, index, verdict), equal=False)
+
     @rule(promise=st.sampled_from(sorted(PROMISES)).flatmap(lambda term: st.tuples(st.just(term), PROMISES[term])))
     def something_else_is_promised(self, promise: tuple[str, Any]) -> None:
+        self.promise(dict([promise]))
+
+    def promise(self, terms: dict[str, Any]) -> None:
         self.tick()
-        terms = dict([promise])
         self.world.run(self.loyalty.set_terms(since=self.book.now, **terms))
         self.book.promise(self.book.now, terms)

@@ -35,11 +35,12 @@ class AtTills(History):
 
     @rule(who=SOMEBODY, lines=LINES, store=STORES, which=ANY_ONE, is_new=st.booleans())
     def a_till_asks(self, who: str, lines: list[int], store: str, which: int, is_new: bool) -> None:
-        self.tick()
         known = [*self.book.receipts, *self.to_come]
         name = self.name() if is_new or not known else known[which % len(known)]
-        if name in self.book.receipts:
-            store = self.book.receipts[name].store
+        self.ask(name, who, lines, self.book.receipts[name].store if name in self.book.receipts else store)
+
+    def ask(self, name: str, who: str, lines: list[int], store: str) -> None:
+        self.tick()
         asked = purchase(CARDS[who], *lines, receipt=name)
         basket = Basket(name, CARDS[who], store, f"{store}-1", "RUB", asked.lines)
 
@@ -48,7 +49,8 @@ class AtTills(History):
             return quote.pricing.points, {e.account.kind: (e.most_points, e.most_minor) for e in quote.payable}
 
         self.same(ask, lambda: holds.quote(self.book, name, who, lines, store))
-        self.to_come.pop(name, None)
+        if name in self.book.receipts:
+            self.to_come.pop(name, None)
 
     @rule(who=SOMEBODY, place=PLACES, lines=DEAR_LINES, part=PARTS)
     def somebody_wants_to_pay_with_points(
@@ -56,19 +58,21 @@ class AtTills(History):
     ) -> None:
         self.want_to_pay(who, place, lines, part)
 
-    def want_to_pay(self, who: str, place: tuple[str, str], lines: list[int], part: float) -> Receipt:
-        store, kind = place
-        self.a_till_asks(who, lines, store, 0, is_new=True)
-        receipt = list(self.book.receipts.values())[-1]
-        self.hold(receipt, part, kind)
-        return receipt
+    def want_to_pay(self, who: str, place: tuple[str, str], lines: list[int], part: float) -> Receipt | None:
+        """The receipt, if points are held for it."""
+        (store, kind), name = place, self.name()
+        self.ask(name, who, lines, store)
+        receipt = self.book.receipts.get(name)
+        if receipt is not None:
+            self.hold(receipt, part, kind)
+        return receipt if receipt is not None and receipt.state == "held" else None
 
     @rule(who=SOMEBODY, place=PLACES, lines=DEAR_LINES, part=PARTS, kept=st.sampled_from([1, 1, 0.3, 0.1, 0]))
     def somebody_pays_with_points(
         self, who: str, place: tuple[str, str], lines: list[int], part: float, kept: float
     ) -> None:
         receipt = self.want_to_pay(who, place, lines, part)
-        if receipt.state == "held":
+        if receipt is not None:
             self.tick()
             bought = [round(each * kept) for each in lines]
             self.complete([Bought(receipt.name, who, bought, self.book.now, len(self.holds) - 1, receipt.store)])

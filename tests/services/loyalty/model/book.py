@@ -59,12 +59,15 @@ class Receipt:
     buyer: str
     lines: Sequence[int]
     state: str
-    quoted_at: datetime
+    at: datetime
+    """When it was quoted, or bought."""
     store: str
     account: Account | None = None
     lot: int | None = None
     earned: Sequence[int] = ()
-    counts: bool = True
+    withheld: str | None = None
+    """Why it earned nothing and does not count: `account_frozen`, `limit`."""
+    paid_money: Sequence[int] = ()
     payment: Taken = field(default_factory=list)
     paid_on: Account | None = None
     paid: Sequence[int] = ()
@@ -78,6 +81,17 @@ class Receipt:
     @property
     def is_complete(self) -> bool:
         return self.state in ("completed", "partly_returned", "returned", "cancelled")
+
+
+@dataclass
+class Review:
+    receipt: str
+    hard: bool
+    state: str = "open"
+
+    @property
+    def withholds(self) -> bool:
+        return self.state == "rejected" or (self.hard and self.state == "open")
 
 
 @dataclass
@@ -135,6 +149,7 @@ class Book:
         """Since when, what came before its purchase."""
         self.waited = 0
         self.holds: list[Hold] = []
+        self.reviews: list[Review] = []
         self.by_hand: list[ByHand] = []
         self.merges: dict[str, Merge] = {}
         self.lots_made = 0
@@ -166,6 +181,10 @@ class Book:
     def is_blocked(self, person: str) -> bool:
         return self.holder(person) in self.frozen or person in self.frozen
 
+    def times_of(self, buyer: str) -> list[datetime]:
+        """When they bought something."""
+        return [each.at for each in self.receipts.values() if each.is_complete and each.buyer == buyer]
+
     def is_complete(self, receipt: str) -> bool:
         return receipt in self.receipts and self.receipts[receipt].is_complete
 
@@ -173,13 +192,24 @@ class Book:
         return self.is_complete(back.receipt) and back.number in self.receipts[back.receipt].returns
 
     def open_lot(
-        self, account: Account, points: int, expires_at: datetime | None, activates_at: datetime | None = None
+        self,
+        account: Account,
+        points: int,
+        activates_at: datetime | None,
+        expires_at: datetime | None,
+        *,
+        of: Account | None = None,
     ) -> int:
-        """A new lot, which pays what is owed first; gives its number."""
+        """A new lot, which pays what is owed first; gives its number. `of`: whose it is, if that was merged."""
         self.lots_made += 1
         paid = min(points, account.debt)
         account.debt -= paid
         account.lots[self.lots_made] = Lot(
-            self.lots_made, points - paid, expires_at, activates_at, pending=activates_at is not None
+            self.lots_made,
+            points - paid,
+            expires_at,
+            activates_at,
+            pending=activates_at is not None,
+            came_from=None if of is account else of,
         )
         return self.lots_made

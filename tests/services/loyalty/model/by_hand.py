@@ -16,7 +16,7 @@ def give(
     if expires_at is None and life is not None:
         expires_at = (activates_at or book.now) + timedelta(days=life)
     account = book.of_kind(person, kind)
-    book.by_hand.append(ByHand(account, points, book.open_lot(account, points, expires_at, activates_at)))
+    book.by_hand.append(ByHand(account, points, book.open_lot(account, points, activates_at, expires_at)))
 
 
 def take(book: Book, person: str, kind: str, points: int) -> None:

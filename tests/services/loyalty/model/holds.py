@@ -6,13 +6,14 @@ from math import floor
 
 from tests.services.loyalty.model.book import Book, Hold, Receipt, Refused
 from tests.services.loyalty.model.lots import Account
-from tests.services.loyalty.model.promises import earned, earning_kind, opens_in, payable, worth_of_point
+from tests.services.loyalty.model.promises import broken, earned, earning_kind, opens_in, payable, worth_of_point
 
 
 def quote(
     book: Book, name: str, buyer: str, lines: Sequence[int], store: str
 ) -> tuple[int, dict[str, tuple[int, int]]]:
     """The points that it would earn; by account the most that can be paid with, and the money that these stand for."""
+    _refuse_beyond_limits(book, buyer, lines)
     known = book.receipts.get(name)
     if known is not None and known.state not in ("quoted", "abandoned"):
         raise Refused("points_held" if known.state == "held" else "purchase_completed")
@@ -44,6 +45,7 @@ def hold(book: Book, name: str, points: int, kind: str) -> Hold:
         raise Refused("not_enough_points")
     if points > most(book, account, receipt.lines):
         raise Refused("too_many_points")
+    _refuse_beyond_limits(book, receipt.buyer, receipt.lines)
     lots = account.plan(points, account.in_order(pending=False))
     for number, part in lots:
         account.lots[number].held += part
@@ -72,7 +74,7 @@ def time_out(book: Book) -> None:
 def abandon(book: Book) -> None:
     life = timedelta(seconds=book.terms_now["quote_life_s"])
     for receipt in book.receipts.values():
-        if receipt.state == "quoted" and receipt.quoted_at <= book.now - life:
+        if receipt.state == "quoted" and receipt.at <= book.now - life:
             receipt.state = "abandoned"
 
 
@@ -81,6 +83,11 @@ def most(book: Book, account: Account, lines: Sequence[int]) -> int:
     points = min(floor(sum(payable(lines, terms)) / worth), account.available) if worth else 0
     points -= points % terms["payable_step_points"]
     return points if points >= terms["payable_min_points"] else 0
+
+
+def _refuse_beyond_limits(book: Book, buyer: str, lines: Sequence[int]) -> None:
+    if any(limit.get("hard") for limit in broken(book.times_of(buyer), book.now, sum(lines), book.terms_now)):
+        raise Refused("limit_reached")
 
 
 def standing(book: Book, which: Callable[[Hold], bool]) -> list[Hold]:
@@ -98,7 +105,7 @@ def let_go(book: Book, holds: Iterable[Hold]) -> None:
         unhold(hold, "released")
         if book.receipts[hold.receipt].state == "held":
             book.receipts[hold.receipt].state = "quoted"
-            book.receipts[hold.receipt].quoted_at = book.now
+            book.receipts[hold.receipt].at = book.now
 
 
 def let_go_of(book: Book, *people: str) -> None:

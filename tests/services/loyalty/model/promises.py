@@ -1,6 +1,7 @@
 """What the programme promises, and the arithmetic of its promises."""
 
 from collections.abc import Callable, Sequence
+from datetime import datetime, timedelta
 from fractions import Fraction
 from math import ceil, floor
 from typing import Any
@@ -46,7 +47,9 @@ TERMS: dict[str, Any] = {
     "lots_age_while_frozen": True,
     "returned_but_spent": "other_lots",
     "refund_revives_days": 30,
+    "limits": [],
 }
+DAY = timedelta(days=1)
 ROUNDING: dict[str, Callable[[Fraction], int]] = {"down": floor, "up": ceil, "half_even": round}
 
 
@@ -85,6 +88,25 @@ def earning_kind(store: str, terms: dict[str, Any]) -> str:
     """On which accounts purchases there earn."""
     own = [each["code"] for each in terms["account_kinds"] if each.get("earns")]
     return next((kind for kind in own if opens_in(kind, store, terms)), "main")
+
+
+def begins_and_ends(
+    earned_at: datetime, now: datetime, terms: dict[str, Any]
+) -> tuple[datetime | None, datetime | None]:
+    """From when what was earned then can be spent, None: now; and when it burns, None: never."""
+    begins, life = earned_at + timedelta(hours=terms["activates_after_h"]), terms["lot_life_days"]
+    return (
+        begins if terms["activates_after_h"] and begins > now else None,
+        None if life is None else begins + timedelta(days=life),
+    )
+
+
+def broken(times: Sequence[datetime], at: datetime, total: int, terms: dict[str, Any]) -> list[dict[str, Any]]:
+    """The limits that a purchase of so much then breaks, by whose other purchases were at these times."""
+    ends = [at, *(each for each in times if at < each < at + DAY)]
+    within = max(sum(end - DAY < each <= end for each in times) for end in ends)
+    counted = {"receipt_total_minor": total, "purchases": 1 + within}
+    return [limit for limit in terms["limits"] if counted[limit["measure"]] > limit["most"]]
 
 
 def worth_of_point(account: Account) -> Fraction:

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from math import ceil
 from typing import Any
 
-from tests.services.loyalty.model.book import Book, Bought, Hold, Receipt
+from tests.services.loyalty.model.book import Book, Bought, Hold, Receipt, Review
 from tests.services.loyalty.model.holds import standing, unhold
 from tests.services.loyalty.model.lots import Account, Taken
-from tests.services.loyalty.model.promises import earned, earning_kind, payable, spread
+from tests.services.loyalty.model.promises import begins_and_ends, broken, earned, earning_kind, payable, spread
 from tests.services.loyalty.model.returns import carry_out_awaited
 
 
@@ -70,28 +70,25 @@ def _earn(book: Book, bought: Bought, payment: tuple[Hold, Taken] | None) -> Acc
     """Gives the account on which it earns."""
     terms = book.terms_at(bought.at)
     account = book.of_kind(bought.buyer, earning_kind(bought.store, terms))
-    receipt = Receipt(bought.receipt, bought.buyer, bought.lines, "completed", book.now, bought.store, account)
+    receipt = Receipt(bought.receipt, bought.buyer, bought.lines, "completed", bought.at, bought.store, account)
     money = [0] * len(bought.lines)
     if payment is not None:
         hold, receipt.payment = payment
         receipt.paid_on = book.opened_by(bought.buyer).get(hold.account.kind)
         money = _paid_money(hold, bought, terms)
         receipt.paid = spread(sum(part for _, part in receipt.payment), money)
-    receipt.counts = not book.is_blocked(bought.buyer)
-    receipt.earned = [0] * len(bought.lines)
-    if receipt.counts:
+    over = broken(book.times_of(bought.buyer), bought.at, sum(bought.lines), terms)
+    book.reviews += [Review(bought.receipt, bool(limit.get("hard"))) for limit in over]
+    if book.is_blocked(bought.buyer):
+        receipt.withheld = "account_frozen"
+    elif any(limit.get("hard") for limit in over):
+        receipt.withheld = "limit"
+    receipt.paid_money, receipt.earned = money, [0] * len(bought.lines)
+    if receipt.withheld is None:
         receipt.earned = earned(bought.lines, money, account, terms)
         account.spent += sum(bought.lines)
     if sum(receipt.earned):
-        wait = timedelta(hours=terms["activates_after_h"])
-        starts = bought.at + wait
-        life = terms["lot_life_days"]
-        receipt.lot = book.open_lot(
-            account,
-            sum(receipt.earned),
-            expires_at=None if life is None else starts + timedelta(days=life),
-            activates_at=starts if wait and starts > book.now else None,
-        )
+        receipt.lot = book.open_lot(account, sum(receipt.earned), *begins_and_ends(bought.at, book.now, terms))
     book.receipts[bought.receipt] = receipt
     return account
 

@@ -49,16 +49,16 @@ def _carry_out(book: Book, receipt: Receipt, returned: Return) -> None:
         _refuse(receipt, money, totals)
         now_back = {no: receipt.back.get(no, 0) + money.get(no, 0) for no in totals}
     receipt.returns.add(returned.number)
-    earned = _of_lines(receipt.earned, receipt, now_back) - _of_lines(receipt.earned, receipt, receipt.back)
-    paid = _of_lines(receipt.paid, receipt, now_back) - _of_lines(receipt.paid, receipt, receipt.back)
+    earned = of_lines(receipt.earned, receipt, now_back) - of_lines(receipt.earned, receipt, receipt.back)
+    paid = of_lines(receipt.paid, receipt, now_back) - of_lines(receipt.paid, receipt, receipt.back)
     money_back = sum(now_back.values()) - sum(receipt.back.values())
     receipt.back = dict(now_back)
     whole = now_back == totals
     receipt.state = "cancelled" if money is None else "returned" if whole else "partly_returned"
     if paid:
         _refund(book, receipt, paid)
-    _take_earned(book, receipt, earned)
-    if receipt.counts:
+    take_earned(book, receipt, earned)
+    if receipt.withheld is None:
         account = _earned_on(receipt)
         account.stands_for.spent -= money_back
         own_spent(book, account, -money_back)
@@ -79,7 +79,7 @@ def _earned_on(receipt: Receipt) -> Account:
     return receipt.account
 
 
-def _of_lines(points: Sequence[int], receipt: Receipt, back: dict[int, int]) -> int:
+def of_lines(points: Sequence[int], receipt: Receipt, back: dict[int, int]) -> int:
     """Of the points of each line, if there are any, those that go with what is back."""
     if not points:
         return 0
@@ -87,7 +87,7 @@ def _of_lines(points: Sequence[int], receipt: Receipt, back: dict[int, int]) -> 
     return sum(share(part, back.get(no, 0), total) for no, (part, total) in enumerate(lines, 1) if total)
 
 
-def _take_earned(book: Book, receipt: Receipt, points: int) -> None:
+def take_earned(book: Book, receipt: Receipt, points: int) -> None:
     original = _earned_on(receipt)
     account, way = original.stands_for, book.terms_now["returned_but_spent"]
     before = account.balance
@@ -117,7 +117,7 @@ def _refund(book: Book, receipt: Receipt, points: int) -> None:
             revived += part
     owed = account.debt
     if revived:
-        book.open_lot(account, revived, book.now + timedelta(days=days))
+        book.open_lot(account, revived, None, book.now + timedelta(days=days), of=original)
     account.bring_back(back, receipt.back_in)
     if account.debt < owed:
         owns_vaguely(book, original)
