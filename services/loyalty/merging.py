@@ -39,15 +39,20 @@ POINT_BACK: Final = """
 UPDATE accounts SET merged_into = CASE WHEN id = $1 THEN NULL ELSE $1 END WHERE id = ANY ($2::uuid[])
 """
 OWN: Final = """
+WITH RECURSIVE own AS (
+    SELECT operation_id AS id FROM entries WHERE account_id = ANY ($1::uuid[])
+    UNION
+    SELECT later.id FROM own JOIN operations AS later ON later.reverses = own.id
+)
 SELECT later.id, later.account_id, later.points,
        -COALESCE(returns.spent_minor, reviews.spent_minor, 0) AS back_minor
-FROM entries AS theirs JOIN operations AS later ON later.reverses = theirs.operation_id
+FROM own JOIN operations AS later ON later.id = own.id
      LEFT JOIN returns ON returns.operation_id = later.id
      LEFT JOIN reviews ON reviews.correction_id = later.id
-WHERE theirs.account_id = ANY ($1::uuid[]) AND later.account_id <> ALL ($1::uuid[]) AND later.id > $2
+WHERE later.account_id <> ALL ($1::uuid[]) AND later.id > $2
 """
 """What was done since on the survivor's account, or on one of which this was part meanwhile, and takes back something
-of the merged one's, or credits it after all: it is theirs."""
+of the merged one's, or credits it after all, or takes back what was so credited: it is theirs."""
 CHANGED: Final = """
 SELECT lot, sum(moved.points)::bigint AS points,
        COALESCE(sum(moved.points) FILTER (WHERE operations.type = 'expiry'), 0)::bigint AS burned

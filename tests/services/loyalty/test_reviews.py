@@ -308,6 +308,27 @@ async def test_what_was_corrected_after_a_merge_is_unmerged_with_its_customer(
     assert await loyalty.differences() == []
 
 
+@pytest.mark.parametrize("is_merged_anew", [False, True])
+async def test_what_comes_back_of_a_purchase_that_was_credited_after_a_merge_is_unmerged_with_its_customer(
+    loyalty: Loyalty, api: httpx.AsyncClient, is_merged_anew: bool
+) -> None:
+    large, merged_id = await bought(loyalty, 60_000, 40_000, limits=[HARD])
+    survivor_id = await loyalty.knows(card())
+    await adjust(api, survivor_id, 100)
+    both = {"customer_id": survivor_id, "merged_id": merged_id}
+    await loyalty.hear(CustomersMerged(**both, merged_at=NOW))
+    await decide(api, "approve")
+    if is_merged_anew:
+        await loyalty.hear(CustomersUnmerged(**both, unmerged_at=NOW + timedelta(minutes=1)))
+        await loyalty.hear(CustomersMerged(**both, merged_at=NOW + timedelta(minutes=2)))
+    await loyalty.hear(came_back(large, {1: 60_000}))
+    assert await standing(api, survivor_id) == (120, 40_000)
+    await loyalty.hear(CustomersUnmerged(**both, unmerged_at=NOW + timedelta(minutes=3)))
+    assert await standing(api, merged_id) == (20, 40_000)
+    assert await standing(api, survivor_id) == (100, 0)
+    assert await loyalty.differences() == []
+
+
 async def test_reviews_are_listed_newest_first_in_pages_and_by_what_is_asked(
     loyalty: Loyalty, api: httpx.AsyncClient
 ) -> None:
