@@ -223,6 +223,7 @@ returns = sa.Table(
     "`store_id`, `terminal_id`: where it came back; `spent_minor`: by how much it changed what counts for the level.",
 )
 sa.Index("returns_receipt_id_idx", returns.c.receipt_id)
+sa.Index("returns_operation_id_idx", returns.c.operation_id)
 sa.Index("returns_customer_id_returned_at_idx", returns.c.customer_id, returns.c.returned_at)
 sa.Index("returns_terminal_id_returned_at_idx", returns.c.terminal_id, returns.c.returned_at)
 
