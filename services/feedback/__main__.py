@@ -5,7 +5,9 @@ from datetime import timedelta
 from chassis.jobs import Job
 from chassis.service import Service
 from services.feedback import api, erasure, handlers, telegram_poll
+from services.feedback.settings import feedback_settings
 
+feedback_settings()  # one that cannot be ends the process now, and costs no record
 service = Service(
     "feedback",
     hears=handlers.hears,
