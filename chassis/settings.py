@@ -39,7 +39,7 @@ class Settings(BaseSettings):
         1,
         ge=1,
         le=16,
-        description="Batches that a worker has in hand at once, each of other partitions. Two do a fifth more under "
+        description="Batches that a worker has in hand at once, each of other partitions. Two do a little more under "
         "full load, and wait longer for each other where there are few cores.",
     )
     record_max_bytes: int = Field(

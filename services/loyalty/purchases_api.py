@@ -75,17 +75,20 @@ class PurchaseFound(BaseModel):
 
 
 def _bought_by(customers: sa.Select[Any]) -> sa.ColumnElement[bool]:
-    """Whether a purchase is one of these customers', or of one who was merged into them."""
-    parts = sa.select(merges.c.merged_id).where(merges.c.customer_id.in_(customers), merges.c.unmerged_at.is_(None))
-    return purchases.c.customer_id.in_(customers.union_all(parts))
+    """Whether a purchase is one of these customers', or of one who was merged into them, or into one of those."""
+    person = customers.cte("person", recursive=True)
+    parts = sa.select(merges.c.merged_id).where(merges.c.unmerged_at.is_(None))
+    return purchases.c.customer_id.in_(
+        sa.select(person.union(parts.join(person, merges.c.customer_id == person.c.customer_id)))
+    )
 
 
-def _person_with(card_number: str) -> sa.Select[Any]:
-    """The customer whose card it is, or whom they were merged into."""
-    is_merged = sa.and_(merges.c.merged_id == identifiers.c.customer_id, merges.c.unmerged_at.is_(None))
-    person = sa.select(sa.func.coalesce(merges.c.customer_id, identifiers.c.customer_id))
-    person = person.select_from(identifiers.outerjoin(merges, is_merged))
-    return person.where(identifiers.c.identifier == card_number)
+def _persons_with(card_number: str) -> sa.Select[Any]:
+    """The customer whose card it is, whom they were merged into, and so on."""
+    named = sa.select(identifiers.c.customer_id).where(identifiers.c.identifier == card_number)
+    persons = named.cte("persons", recursive=True)
+    survivors = sa.select(merges.c.customer_id).where(merges.c.unmerged_at.is_(None))
+    return sa.select(persons.union(survivors.join(persons, merges.c.merged_id == persons.c.customer_id)))
 
 
 async def _sought(
@@ -100,9 +103,9 @@ async def _sought(
     if store_id is not None:
         select = select.where(purchases.c.store_id == store_id)
     if customer_id is not None:
-        select = select.where(_bought_by(sa.select(sa.literal(customer_id, sa.Uuid))))
+        select = select.where(_bought_by(sa.select(sa.literal(customer_id, sa.Uuid).label("customer_id"))))
     if card_number is not None:
-        select = select.where(purchases.c.card_number == card_number, _bought_by(_person_with(card_number)))
+        select = select.where(purchases.c.card_number == card_number, _bought_by(_persons_with(card_number)))
     if receipt_id is not None:
         select = select.where(purchases.c.receipt_id == receipt_id)
     if state:

@@ -98,6 +98,19 @@ async def test_quoted_purchases_are_found_by_their_card_store_and_receipt(
     assert (found["quoted_at"], found["completed_at"]) == ("2025-11-02T12:00:00Z", None)
 
 
+async def test_purchases_are_found_through_every_merge_that_stands(loyalty: Loyalty, api: httpx.AsyncClient) -> None:
+    number = card()
+    first, second, third = [await loyalty.knows(each) for each in (number, card(), card())]
+    await loyalty.hear(purchase(number, 2_000, receipt="before"))
+    await loyalty.hear(CustomersMerged(customer_id=second, merged_id=first, merged_at=NOW))
+    await loyalty.hear(purchase(number, 2_000, receipt="between"))
+    await loyalty.hear(CustomersMerged(customer_id=third, merged_id=second, merged_at=NOW))
+    await loyalty.hear(purchase(number, 2_000, receipt="after"))
+    for query in (f"customer_id={third}", f"card_number={number}"):
+        found = (await api.get(f"/purchases?{query}")).json()["items"]
+        assert sorted(each["receipt_id"] for each in found) == ["after", "before", "between"]
+
+
 async def test_purchases_of_a_merged_customer_are_the_survivors(loyalty: Loyalty, api: httpx.AsyncClient) -> None:
     number = card()
     other, anna = await loyalty.knows(number), await loyalty.knows(card())
