@@ -48,7 +48,7 @@ class Database:
         self._on_commit: list[Callable[[], None]] = []
         self.engine: AsyncEngine = create_async_engine(
             self.url,
-            pool_size=BATCH_CONNECTIONS * settings.worker_lanes if for_batches else settings.database_pool_size,
+            pool_size=BATCH_CONNECTIONS if for_batches else settings.database_pool_size,
             max_overflow=0,
             pool_timeout=30,
             hide_parameters=True,

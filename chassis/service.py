@@ -151,7 +151,7 @@ class _Process:
             self.for_batches,
             cap=Cap(settings.dead_letters_cap, timedelta(seconds=settings.dead_letters_window_s)),
         )
-        self.workers = [Worker(service.name, service.hears, delivery, settings) for _ in range(settings.worker_lanes)]
+        self.worker = Worker(service.name, service.hears, delivery, settings)
         self.relay = Relay(service.name, database, settings)
         self.announcer = Announcer(database)
         for each in (database, self.for_batches):
@@ -190,8 +190,7 @@ class _Process:
 
     def _works(self, parts: Sequence[Part]) -> Iterator[Coroutine[None, None, None]]:
         if Part.WORKER in parts:
-            for worker in self.workers:
-                yield worker.run(self.stop)
+            yield self.worker.run(self.stop)
         if Part.API in parts:
             yield self._serve_http(parts)
         if Part.JOBS in parts:
@@ -228,8 +227,9 @@ class _Process:
         if not await self.database.is_reachable():
             reasons.append("database: does not answer")
         if Part.WORKER in parts:
-            stalled = (worker.progress.stalled() for worker in self.workers)
-            reasons += sorted({f"worker: {why}" for why in stalled if why is not None})
+            stalled = self.worker.progress.stalled()
+            if stalled is not None:
+                reasons.append(f"worker: {stalled}")
         return reasons
 
     def _words_were_committed(self) -> None:

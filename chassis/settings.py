@@ -35,13 +35,6 @@ class Settings(BaseSettings):
         "have keys of their own, excepted). Needed to listen on anything but loopback.",
     )
     batch_records: int = Field(500, ge=1, le=10_000, description="Most records a worker takes into one transaction.")
-    worker_lanes: int = Field(
-        1,
-        ge=1,
-        le=16,
-        description="Batches that a worker has in hand at once, each of other partitions. Two do a little more under "
-        "full load, and wait longer for each other where there are few cores.",
-    )
     record_max_bytes: int = Field(
         256 * 1024, ge=1024, description="A record with a larger value is a dead letter, bytes."
     )

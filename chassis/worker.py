@@ -1,7 +1,6 @@
 """The worker: takes batches off the bus, has them delivered, and commits their offsets after the database."""
 
 import asyncio
-import contextlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -29,6 +28,9 @@ GATHER_S = 0.01
 """How often what came while a batch is in hand is taken out of aiokafka, which fetches nothing more before that."""
 REVOKE_WAIT_S = 20
 DECODED_AT_ONCE = 16
+BATCHES_AT_ONCE = 2
+"""Of which the second begins only when it is full: under a backlog one waits for PostgreSQL while the other one works;
+below that, each batch having a fixed cost, one batch of all is quicker than two halves."""
 
 
 @dataclass
@@ -42,10 +44,11 @@ class Batch:
 
 
 class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
-    """One consumer of a service's group. Order per partition.
+    """One consumer of a service's group. Order per partition: no two batches in hand have one in common.
 
-    While a batch is in hand the next one is gathered and decoded, until it is full or this one is done: so a record
-    waits for no more than the batch before its own. Offsets are committed while the next batch is in hand.
+    While a batch is in hand the next one is gathered and decoded, until this one is done, or it is full and can begin
+    beside this one: so a record waits for no more than the batch before its own. Offsets are committed while the next
+    batch is in hand.
     """
 
     def __init__(self, group: str, hears: Hears, delivery: Delivery, settings: Settings) -> None:
@@ -57,14 +60,16 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         self.progress = Progress(settings.stall_timeout_s)
         self.assignment = 0
         self._taken: dict[TopicPartition, int] = {}
-        self._idle = asyncio.Event()
-        self._idle.set()
+        self._behind: dict[TopicPartition, int] = {}
+        self._in_hand: dict[asyncio.Task[None], Batch] = {}
         self._committing: asyncio.Task[None] | None = None
+        self._commit_turn = asyncio.Lock()
+        self._halted = False
         self._trying_to_fetch = self._trying("fetch", self._is_stopping)
         self._revoking = False
 
     async def run(self, stop: asyncio.Event) -> None:
-        """Work until `stop`; the batch in hand is finished and committed."""
+        """Work until `stop`; the batches in hand are finished and committed."""
         self._stop = stop
         self.consumer = self._consumer()
         if not await self._start():
@@ -72,18 +77,21 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         stopping = asyncio.create_task(stop.wait())
         taking = asyncio.create_task(self._take())
         try:
-            while not stop.is_set():
-                await asyncio.wait({taking, stopping}, return_when=asyncio.FIRST_COMPLETED)
-                if not taking.done():
-                    break
-                batch = taking.result()
-                self._idle.clear()
-                taking = asyncio.create_task(self._take())
-                await self._process(batch)
-                self._idle.set()
+            while not (stop.is_set() or self._halted):
+                await asyncio.wait({taking, stopping, *self._in_hand}, return_when=asyncio.FIRST_COMPLETED)
+                for done in [task for task in self._in_hand if task.done()]:
+                    del self._in_hand[done]
+                    done.result()
+                if taking.done() and not stop.is_set():
+                    batch = taking.result()
+                    self._in_hand[asyncio.create_task(self._process(batch))] = batch
+                    del batch
+                    taking = asyncio.create_task(self._take())
+            await asyncio.gather(*self._in_hand)
             await self._offsets_committed()
+            await stop.wait()
         finally:
-            tasks = [task for task in (taking, stopping, self._committing) if task is not None]
+            tasks = [task for task in (taking, stopping, self._committing, *self._in_hand) if task is not None]
             for task in tasks:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
@@ -118,7 +126,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         return True
 
     async def _take(self) -> Batch:
-        """Wait for records, or for a partition to stand further on, and decode them; go on while a batch is in hand.
+        """Wait for records, or for a partition to stand further on, and decode them; go on until they can begin.
 
         What was gathered before the partitions changed hands is dropped. Raises what kept offsets from being committed.
         """
@@ -126,26 +134,67 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         while True:
             if self._committing is not None and self._committing.done():
                 self._committing.result()
-            fetched = await self._fetch(batch)
-            if batch.assignment != self.assignment:
-                batch = Batch(self.assignment)
-            batch.positions |= await self._positions()
-            batch.items += await self._decoded(fetched)
-            if not (batch.items or batch.positions):
-                continue
-            if self._idle.is_set() or len(batch.items) >= self.settings.batch_records:
+            if len(batch.items) < self.settings.batch_records:
+                batch = await self._gathered(batch)
+            if self._can_begin(batch):
                 failpoint("after_decode")
                 return batch
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._idle.wait(), GATHER_S)
+            if others := self._at_work():
+                await asyncio.wait(others, timeout=GATHER_S, return_when=asyncio.FIRST_COMPLETED)
+
+    async def _gathered(self, batch: Batch) -> Batch:
+        """The batch with what came meanwhile, or a new one where the partitions have changed hands.
+
+        aiokafka gives nothing while they do: only right behind a fetch are the positions those of this assignment.
+        """
+        fetched = await self._fetch(batch)
+        if batch.assignment != self.assignment:
+            batch = Batch(self.assignment)
+        batch.positions |= await self._positions()
+        batch.items += await self._decoded(fetched)
+        return batch
+
+    def _at_work(self) -> dict[asyncio.Task[None], Batch]:
+        return {task: batch for task, batch in self._in_hand.items() if not task.done()}
+
+    def _can_begin(self, batch: Batch) -> bool:
+        """Something, when nothing else is in hand; when it is full, beside others that have no partition of its own."""
+        others = self._at_work().values()
+        if not others:
+            return bool(batch.items or batch.positions)
+        return (
+            len(others) < BATCHES_AT_ONCE
+            and len(batch.items) >= self.settings.batch_records
+            and not any(batch.positions.keys() & other.positions.keys() for other in others)
+        )
 
     async def _fetch(self, batch: Batch) -> Sequence[ConsumerRecord]:
-        """What there is room for in the batch; where it is empty, wait a while for something."""
+        """What there is room for in the batch; where it is empty, wait a while for something.
+
+        From partitions that no batch in hand has, if they have enough to fill it: then it can begin beside those.
+        """
+        room = self.settings.batch_records - len(batch.items)
+        free = self._free_partitions()
+        if (
+            free
+            and sum(self._behind[each] for each in free) >= room
+            and (fetched := await self._fetched(0, room, free))
+        ):
+            return fetched
+        return await self._fetched(0 if batch.items else FETCH_WAIT_MS, room)
+
+    def _free_partitions(self) -> Sequence[TopicPartition]:
+        """Those that no batch in hand has, where there is one."""
+        others = self._at_work().values()
+        return [each for each in self._behind if not any(each in other.positions for other in others)] if others else ()
+
+    async def _fetched(
+        self, wait_ms: int, room: int, partitions: Sequence[TopicPartition] = ()
+    ) -> Sequence[ConsumerRecord]:
         async for attempt in self._trying_to_fetch:
             with attempt:
                 fetched: dict[TopicPartition, list[ConsumerRecord]] = await self.consumer.getmany(
-                    timeout_ms=0 if batch.items else FETCH_WAIT_MS,
-                    max_records=self.settings.batch_records - len(batch.items),
+                    *partitions, timeout_ms=wait_ms, max_records=room
                 )
         return [record for records in fetched.values() for record in records]
 
@@ -161,7 +210,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
             if end is None or end < 0:
                 continue
             position = await self.consumer.position(partition)
-            behind = max(0, end - position)
+            self._behind[partition] = behind = max(0, end - position)
             lag += behind
             metrics.lag_records.labels(self.group, partition.topic, partition.partition).set(behind)
             if position != self._taken.get(partition):
@@ -202,10 +251,11 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         try:
             if batch.items:
                 await self._deliver(batch)
-            await self._offsets_committed()
-            self._committing = asyncio.create_task(self._commit(batch))
+            async with self._commit_turn:
+                await self._offsets_committed()
+                self._committing = asyncio.create_task(self._commit(batch))
         except CapReached as cap:
-            await self._halt(str(cap))
+            self._halt(str(cap))
         except Exception:
             if not self._gives_up(batch):
                 raise
@@ -216,7 +266,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
 
     def _is_at_rest(self) -> bool:
         """Whether no batch is in hand, and the offsets of the last one are committed."""
-        return self._idle.is_set() and (self._committing is None or self._committing.done())
+        return not self._at_work() and (self._committing is None or self._committing.done())
 
     async def _deliver(self, batch: Batch) -> None:
         started = time.perf_counter()
@@ -242,13 +292,12 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         failpoint("after_offset_commit")
         self.progress.advanced()
 
-    async def _halt(self, why: str) -> None:
+    def _halt(self, why: str) -> None:
         """Stand still until the service is started again; other instances meet the same records and halt too."""
         log.error("worker_halted", group=self.group, why=why)
         metrics.halted.labels(self.group).set(1)
         self.progress.halt(why)
-        self._idle.set()
-        await self._stop.wait()
+        self._halted = True
 
     def _is_stopping(self) -> bool:
         return self._stop.is_set()
@@ -270,11 +319,12 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         return trying(self.group, what, gives_up=gives_up)
 
     async def on_partitions_revoked(self, revoked: set[TopicPartition]) -> None:
-        """Let the batch in hand finish before the partitions go to another worker; what was taken ahead is dropped."""
+        """Let what is in hand finish before the partitions go to another worker; what was taken ahead is dropped."""
         self._revoking = True
         try:
             async with asyncio.timeout(REVOKE_WAIT_S):
-                await self._idle.wait()
+                if in_hand := self._at_work():
+                    await asyncio.wait(in_hand)
                 if self._committing is not None:
                     await asyncio.wait([self._committing])
         except TimeoutError:
@@ -282,6 +332,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
         self._revoking = False
         self.assignment += 1
         self._taken.clear()
+        self._behind.clear()
         for partition in revoked:
             metrics.lag_records.labels(self.group, partition.topic, partition.partition).set(0)
 

@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import gc
 import weakref
+from collections import Counter
 from collections.abc import AsyncIterator, Callable, Sequence
 from functools import partial
 from typing import Any
@@ -12,6 +13,7 @@ from uuid import uuid4
 import pytest
 from aiokafka import AIOKafkaConsumer, AIOKafkaProducer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, RecordsToDelete
+from aiokafka.errors import CommitFailedError, IllegalStateError
 
 from chassis import envelope, worker
 from chassis.delivery import Item
@@ -47,12 +49,12 @@ class Shop:
         defaults = {"kafka": self.kafka.bootstrap, "session_timeout_s": 6}
         return Worker(self.group, service.hears, service.delivery, Settings(**{**defaults, **settings}))
 
-    async def sell(self, count: int) -> None:
-        """Publish so many good records, spread over the partitions."""
+    async def sell(self, count: int, cards: Sequence[str] = CARDS) -> None:
+        """Publish so many good records, spread over these cards."""
         for number in range(count):
             receipt_id = f"{self.group}-{len(self.sold)}"
             self.sold.append(receipt_id)
-            await self.put(cancelled(receipt_id, card_number=CARDS[number % len(CARDS)]))
+            await self.put(cancelled(receipt_id, card_number=cards[number % len(cards)]))
         await self.till.flush()
 
     async def put(self, record: PurchaseCancelled, **others: Any) -> None:
@@ -94,20 +96,26 @@ async def working(*workers: Worker) -> AsyncIterator[None]:
 
 
 class Gate:
-    """Holds every delivery of a service for as long as it is shut."""
+    """Holds every delivery of a service, but the first so many, for as long as it is shut."""
 
-    def __init__(self, service: BookService) -> None:
+    def __init__(self, service: BookService, *, lets_by: int = 0) -> None:
         self._deliver = service.delivery.deliver
+        self._lets_by = lets_by
         self.opened, self.somebody_waits = asyncio.Event(), asyncio.Event()
-        self.waiting = 0
+        self.waiting: list[Sequence[Item]] = []
         service.delivery.deliver = self._hold  # type: ignore[method-assign]
 
     async def _hold(self, items: Sequence[Item]) -> None:
-        self.waiting += 1
-        self.somebody_waits.set()
-        await self.opened.wait()
-        self.waiting -= 1
+        self._lets_by -= 1
+        if self._lets_by < 0:
+            self.waiting.append(items)
+            self.somebody_waits.set()
+            await self.opened.wait()
+            self.waiting.remove(items)
         await self._deliver(items)
+
+    async def holds_two(self) -> bool:
+        return len(self.waiting) == 2
 
 
 async def test_what_was_handled_is_committed_and_a_successor_goes_on_behind_it(shop: Shop) -> None:
@@ -204,6 +212,58 @@ async def test_a_worker_whose_offsets_cannot_be_committed_ends(shop: Shop, monke
             await asyncio.Event().wait()
 
 
+async def test_under_a_backlog_a_full_batch_of_other_partitions_begins_beside_the_one_in_hand(shop: Shop) -> None:
+    gate = Gate(shop.service, lets_by=1)
+    await shop.sell(240)
+    async with working(shop.worker(batch_records=10)):
+        await until(gate.holds_two, what="two batches are in hand")
+        one, other = ({item.raw.partition for item in items} for items in gate.waiting)
+        assert not one & other
+        assert [len(items) for items in gate.waiting] == [10, 10]
+        gate.opened.set()
+        await shop.until_all_is_entered()
+        await shop.until_no_lag()
+    assert sorted(await shop.service.entered()) == sorted(shop.sold)
+
+
+async def test_of_one_partition_there_is_one_batch_in_hand_however_much_waits(
+    shop: Shop, decoded: list[weakref.ref[Record]]
+) -> None:
+    async def the_next_is_full() -> bool:
+        return len(decoded) == 30
+
+    gate = Gate(shop.service, lets_by=1)
+    await shop.sell(60, CARDS[:1])
+    async with working(shop.worker(batch_records=10)):
+        await until(the_next_is_full, what="the next batch is gathered")
+        with pytest.raises(AssertionError, match="beside"):
+            await until(gate.holds_two, what="one begins beside it", within_s=0.5)
+        gate.opened.set()
+        await shop.until_all_is_entered()
+    assert await shop.service.entered() == shop.sold
+
+
+async def test_offsets_of_batches_that_end_together_are_committed_one_after_the_other(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit, at_once = AIOKafkaConsumer.commit, Counter[str]()
+
+    async def watched(consumer: AIOKafkaConsumer, positions: dict[TopicPartition, int]) -> None:
+        at_once["now"] += 1
+        at_once["most"] = max(at_once["most"], at_once["now"])
+        await commit(consumer, positions)
+        at_once["now"] -= 1
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", watched)
+    gate = Gate(shop.service, lets_by=1)
+    await shop.sell(240)
+    async with working(shop.worker(batch_records=10)):
+        await until(gate.holds_two, what="two batches are in hand")
+        gate.opened.set()
+        await shop.until_no_lag()
+    assert at_once["most"] == 1
+
+
 @pytest.fixture
 def decoded(monkeypatch: pytest.MonkeyPatch) -> list[weakref.ref[Record]]:
     """Every record that a worker has decoded, if it is still there."""
@@ -225,16 +285,18 @@ async def test_what_comes_while_a_batch_is_in_hand_is_one_batch_however_often_it
     async def all_taken() -> bool:
         return len(decoded) == len(shop.sold)
 
-    gate = Gate(shop.service)
+    gate = Gate(shop.service, lets_by=1)
     async with working(shop.worker()):
+        await shop.sell(1)
+        await shop.until_all_is_entered()
         await shop.sell(1)
         await gate.somebody_waits.wait()
         for _ in range(3):
-            await shop.sell(24)
+            await shop.sell(24, CARDS[1:2])
             await until(all_taken, what="the worker has taken what came")
         gate.opened.set()
         await shop.until_all_is_entered()
-    assert shop.service.calls == [1, 72]
+    assert shop.service.calls == [1, 1, 72]
 
 
 async def test_a_batch_and_its_records_are_gone_without_the_garbage_collector(
@@ -330,20 +392,45 @@ async def test_a_worker_that_joins_gets_partitions_only_behind_the_batch_in_hand
 
 
 async def test_a_batch_whose_partitions_went_away_meanwhile_changes_nothing_twice(
-    shop: Shop, open_database: OpenDatabase, monkeypatch: pytest.MonkeyPatch
+    shop: Shop,
+    open_database: OpenDatabase,
+    monkeypatch: pytest.MonkeyPatch,
+    decoded: list[weakref.ref[Record]],
 ) -> None:
     monkeypatch.setattr(worker, "REVOKE_WAIT_S", 0.1)
+    commit, refused = AIOKafkaConsumer.commit, []
+
+    async def watched(consumer: AIOKafkaConsumer, positions: dict[TopicPartition, int]) -> None:
+        try:
+            await commit(consumer, positions)
+        except (CommitFailedError, IllegalStateError):
+            refused.append(positions)
+            raise
+
+    monkeypatch.setattr(AIOKafkaConsumer, "commit", watched)
     newcomer = BookService(await open_database())
-    gate = Gate(shop.service)
+    gate = Gate(shop.service, lets_by=1)
+    first = shop.worker(batch_records=10)
+    let_go = first.on_partitions_revoked
+
+    async def let_go_and_look_for_more(revoked: set[TopicPartition]) -> None:
+        await let_go(revoked)
+        with contextlib.suppress(AssertionError):
+            await until(lambda: _truth(first._taken), what="it has looked at what it has no more", within_s=0.3)
+
+    first.on_partitions_revoked = let_go_and_look_for_more  # type: ignore[method-assign]
     await shop.sell(240)
-    async with working(shop.worker(batch_records=10)):
-        await gate.somebody_waits.wait()
+    async with working(first):
+        await until(gate.holds_two, what="two batches are in hand")
+        await until(lambda: _truth(len(decoded) == 40), what="one was handled, and the next one is gathered")
+        in_hand = {TopicPartition(TOPIC, item.raw.partition) for items in gate.waiting for item in items}
         async with working(shop.worker(service=newcomer)):
             await until(lambda: _truth(newcomer.calls), what="the newcomer works")
             gate.opened.set()
             await shop.until_all_is_entered()
             await shop.until_no_lag()
     assert sorted(await shop.service.entered()) == sorted(shop.sold)
+    assert all(positions.keys() <= in_hand for positions in refused), "others have no positions of what went away"
 
 
 async def _truth(what: object) -> bool:

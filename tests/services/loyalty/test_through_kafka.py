@@ -7,7 +7,6 @@ from uuid import UUID, uuid4
 
 import httpx
 import pytest
-from aiokafka.admin import AIOKafkaAdminClient
 
 from chassis.ids import new_id
 from chassis.publishing import Publisher
@@ -71,22 +70,6 @@ async def test_a_purchase_over_http_earns_is_returned_and_cancelled(kafka: Kafka
         await house.until_drained()
         assert len(await house.records("pos.purchases")) == 4
         assert await house.dead_letters() == []
-
-
-async def test_the_lanes_of_a_worker_share_its_partitions(kafka: Kafka, postgres: Postgres) -> None:
-    async def two_share() -> bool:
-        (answer,) = await admin.describe_consumer_groups([service.name])
-        (_, _, state, _, _, members, *_), *_ = answer.groups
-        return state == "Stable" and len(members) == 2
-
-    async with House.built(service, kafka, postgres) as house:
-        house.start("--only", "worker", worker_lanes=2)
-        admin = AIOKafkaAdminClient(bootstrap_servers=kafka.bootstrap)
-        await admin.start()
-        try:
-            await until(two_share, what="two members share the partitions")
-        finally:
-            await admin.close()
 
 
 async def test_what_is_said_while_the_broker_is_away_is_published_when_it_is_back(
