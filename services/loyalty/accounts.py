@@ -40,16 +40,19 @@ SELECT 1 FROM accounts WHERE customer_id = ANY (ARRAY(
     FROM unnest($1::uuid[]) AS asked (customer_id) LEFT JOIN members ON members.customer_id = asked.customer_id
 )) ORDER BY id FOR UPDATE
 """
-HOLDERS_OF_ACCOUNTS: Final = """
-SELECT DISTINCT holder.customer_id FROM accounts JOIN accounts AS holder
-    ON holder.id = COALESCE(accounts.merged_into, accounts.id)
-WHERE accounts.id = ANY ($1::uuid[])
-"""
-MERGED: Final = "SELECT id, merged_into FROM accounts WHERE id = ANY ($1::uuid[])"
+LOCK_ACCOUNTS: Final = f"""
+SELECT {COLUMNS} FROM accounts WHERE customer_id = ANY (ARRAY(
+    SELECT holder.customer_id FROM accounts AS asked JOIN accounts AS holder
+        ON holder.id IN (asked.id, asked.merged_into)
+    WHERE asked.id = ANY ($1::uuid[])
+) || $2::uuid[]) ORDER BY id FOR UPDATE
+"""  # noqa: S608 (a constant)
+"""Those of who was merged as well: the locked row of an account says whether it is still merged, and into which one."""
 SURVIVORS: Final = """
 SELECT merged_id, customer_id FROM merges WHERE merged_id = ANY ($1::uuid[]) AND unmerged_at IS NULL
 """
-HOLDER_OF: Final = "SELECT holder_id FROM members WHERE customer_id = $1"
+HOLDER_OF: Final = "COALESCE((SELECT holder_id FROM members WHERE customer_id = $1), $1)"
+LOCK_HOLDER_OF: Final = f"SELECT {COLUMNS} FROM accounts WHERE customer_id = {HOLDER_OF} ORDER BY id FOR UPDATE"  # noqa: S608
 FROZEN: Final = "SELECT 1 FROM accounts WHERE customer_id = $1 AND frozen_at IS NOT NULL"
 HOLD_PLACE: Final = """
 INSERT INTO identifiers (identifier, kind)
@@ -242,10 +245,10 @@ async def lock_holder_of(tx: Transaction, customer_id: UUID) -> Holder | None:
     """The accounts that the customer's cards open, locked; None where loyalty does not know the customer."""
     wait = True
     while True:
-        holder_id = next((row.holder_id for row in await tx.sql(HOLDER_OF, customer_id)), customer_id)
-        holder = (await lock_holders(tx, [holder_id], wait=wait)).get(holder_id)
-        if next((row.holder_id for row in await tx.sql(HOLDER_OF, customer_id)), customer_id) == holder_id:
-            return holder
+        locked = _holders(await tx.sql(LOCK_HOLDER_OF + ("" if wait else NOWAIT), customer_id))
+        ((holder_id,),) = await tx.sql(f"SELECT {HOLDER_OF}", customer_id)
+        if not locked or holder_id in locked:
+            return locked.get(holder_id)
         wait = False
 
 
@@ -258,10 +261,9 @@ async def lock_accounts(
     """
     wait = True
     while True:
-        customers = [row.customer_id for row in await tx.sql(HOLDERS_OF_ACCOUNTS, account_ids)]
-        holders = await lock_holders(tx, [*customers, *besides], wait=wait)
-        by_id = {account.id: account for holder in holders.values() for account in holder.accounts.values()}
-        into = {row.id: row.merged_into for row in await tx.sql(MERGED, account_ids)}
+        rows = await tx.sql(LOCK_ACCOUNTS + ("" if wait else NOWAIT), account_ids, besides)
+        into = {row.id: row.merged_into for row in rows}
+        by_id = {account.id: account for holder in _holders(rows).values() for account in holder.accounts.values()}
         found = {each: by_id.get(into[each] or each) for each in account_ids}
         if all(found.values()):
             return {each: account for each, account in found.items() if account is not None}

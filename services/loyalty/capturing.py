@@ -115,8 +115,8 @@ async def _capture(tx: Transaction, captures: Sequence[_Capture]) -> dict[str, P
         payments[each.purchase.receipt_id] = Payment(
             each.hold.id, each.due, sum(each.line_minor), each.line_minor, operation
         )
-    settled = [each for each in captures if each.due and (each.stands or each.hold.state != "held")]
-    await holds.settle(tx, [(each.hold, "captured", payments[each.hold.receipt_id].missing) for each in settled])
+    captured = [each.hold for each in captures if each.due and (each.stands or each.hold.state != "held")]
+    await holds.mark_captured(tx, [(each, payments[each.receipt_id].missing) for each in captured])
     return payments
 
 

@@ -12,7 +12,7 @@ from chassis.actor import Actor
 from chassis.problems import Problem
 from chassis.transaction import Transaction
 from contracts.loyalty import FamilyJoined, FamilyLeft
-from services.loyalty import holds, quotes
+from services.loyalty import holds
 from services.loyalty.accounts import Holder, lock_holders, of_account
 
 MEMBERS_MAX: Final = 20
@@ -128,8 +128,6 @@ async def release_holds(tx: Transaction, holders: Sequence[Holder]) -> None:
     accounts = {account.id: account for holder in holders for account in holder.accounts.values()}
     standing = [(hold, accounts[hold.account_id]) for hold in await holds.standing_on(tx, list(accounts))]
     await holds.let_go(tx, standing, "accounts_changed")
-    for hold, _ in standing:
-        await quotes.mark_quoted(tx, hold.receipt_id)
 
 
 async def _both(tx: Transaction, customer_id: UUID, holder_id: UUID) -> dict[UUID, Holder]:

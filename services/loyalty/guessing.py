@@ -20,12 +20,14 @@ from chassis.problems import Problem
 from chassis.request_transaction import TransactionRoute
 from chassis.transaction import Transaction
 from services.loyalty.terminals import Terminal
-from services.loyalty.terms import Terms, terms_now
+from services.loyalty.terms import KEYS, Terms, terms_at, terms_of
 
 WINDOW: Final = timedelta(hours=1)
-NEWEST: Final = """
-SELECT guessed_at FROM guesses WHERE terminal_id = $1 AND guessed_at > $2 ORDER BY guessed_at DESC LIMIT $3
-"""
+GUESSES: Final = f"""
+SELECT {KEYS} AS terms, ARRAY(
+    SELECT guessed_at FROM guesses WHERE terminal_id = $1 AND guessed_at > $2 ORDER BY guessed_at DESC
+) AS newest
+"""  # noqa: S608 (a constant)
 LOCK: Final = "SELECT FROM terminals WHERE terminal_id = $1 FOR NO KEY UPDATE"
 FORGET: Final = "DELETE FROM guesses WHERE terminal_id = $1 AND guessed_at <= $2"
 COUNT: Final = "INSERT INTO guesses (id, terminal_id, guessed_at) VALUES ($1, $2, $3)"
@@ -48,17 +50,19 @@ def no_card() -> Problem:
     return Problem(404, "card_not_usable", "No card, phone or customer of the programme can be used by this name.")
 
 
-async def refuse_guesser(tx: Transaction, terminal_id: str, terms: Terms) -> None:
-    """Raises `Problem` 429 while the till has asked for too many names that nobody can use."""
+async def terms_for_guesser(tx: Transaction, terminal_id: str) -> Terms:
+    """The terms in force. Raises `Problem` 429 while the till has asked for too many names that nobody can use."""
+    ((keys, newest),) = await tx.sql(GUESSES, terminal_id, tx.now - WINDOW)
+    terms = terms_at(await terms_of(tx, keys), tx.now)
     most = terms.guesses_per_hour
-    newest = await tx.sql(NEWEST, terminal_id, tx.now - WINDOW, most)
     if len(newest) >= most:
-        raise _too_many(newest[-1].guessed_at, tx.now)
+        raise _too_many(newest[most - 1], tx.now)
+    return terms
 
 
 async def _count(tx: Transaction, terminal_id: str) -> None:
     await tx.sql(LOCK, terminal_id)
-    await refuse_guesser(tx, terminal_id, await terms_now(tx))
+    await terms_for_guesser(tx, terminal_id)
     await tx.sql(FORGET, terminal_id, tx.now - WINDOW)
     await tx.sql(COUNT, new_id(), terminal_id, tx.now)
 

@@ -18,6 +18,7 @@ from contracts.holds import HoldReleased, PointsHeld
 from services.loyalty import ledger, lots, quotes
 from services.loyalty.accounts import Account, lock_accounts, of_account
 from services.loyalty.balances import say_balances
+from services.loyalty.ledger import WRITE_FIGURES
 from services.loyalty.lots import Movement
 
 HoldState = Literal["held", "captured", "released", "timed_out"]
@@ -30,6 +31,9 @@ READ: Final = f"SELECT {COLUMNS} FROM holds WHERE id = ANY ($1::uuid[])"  # noqa
 OF_RECEIPTS: Final = f"""
 SELECT {COLUMNS} FROM holds WHERE receipt_id = ANY ($1::text[]) AND state = 'held'
 """  # noqa: S608 (a constant)
+AT_TERMINAL: Final = """
+AND EXISTS (SELECT FROM purchases WHERE purchases.receipt_id = holds.receipt_id AND terminal_id = $2)
+"""
 OF_ACCOUNTS: Final = f"""
 SELECT {COLUMNS} FROM holds WHERE account_id = ANY ($1::uuid[]) AND state = 'held' ORDER BY id
 """  # noqa: S608 (a constant)
@@ -43,14 +47,45 @@ FROM hold_lots JOIN holds ON holds.id = hold_id
 WHERE hold_id = ANY ($1::uuid[]) ORDER BY hold_id, lots.expires_at NULLS LAST, lot
 """
 PLACE: Final = f"""
-INSERT INTO holds ({COLUMNS}) VALUES ($1, $2, $3, $4, $5, $6, $7, 'held', $8, $9)
-"""  # noqa: S608 (a constant)
-PLACE_LOTS: Final = "INSERT INTO hold_lots (hold_id, lot, points) SELECT $1, * FROM unnest($2::uuid[], $3::bigint[])"
-SETTLE: Final = """
-UPDATE holds SET state = settled.state, missing = settled.missing, settled_at = $4
-FROM unnest($1::uuid[], $2::text[], $3::bigint[]) AS settled (id, state, missing)
-WHERE holds.id = settled.id
+WITH purchase AS (
+    UPDATE purchases SET state = 'held' WHERE receipt_id = $7 AND state = 'quoted' RETURNING receipt_id
+), placed AS (
+    INSERT INTO holds ({COLUMNS})
+    SELECT $8, receipt_id, $9, $10, $11, $12, $13, 'held', $14, $15 FROM purchase RETURNING id, account_id
+), taken AS (
+    INSERT INTO hold_lots (hold_id, lot, points)
+    SELECT id, taken.* FROM placed, unnest($16::uuid[], $17::bigint[]) AS taken RETURNING lot, points
+), reserved AS (
+    UPDATE lots SET held = held + taken.points FROM placed, taken
+    WHERE lots.account_id = placed.account_id AND operation_id = lot
+)
+{WRITE_FIGURES} AND EXISTS (SELECT FROM placed) RETURNING id
+"""  # noqa: S608 (constants)
+"""Nothing is written where the purchase is not quoted any more."""
+LET_GO: Final = f"""
+WITH gone AS (
+    UPDATE holds SET state = $7, settled_at = $8 WHERE id = ANY ($9::uuid[]) AND settled_at IS NULL
+    RETURNING id, receipt_id, account_id
+), freed AS (
+    SELECT account_id, lot, sum(hold_lots.points)::bigint AS points FROM gone JOIN hold_lots ON hold_id = gone.id
+    GROUP BY account_id, lot
+), given_back AS (
+    UPDATE lots SET held = held - freed.points FROM freed
+    WHERE lots.account_id = freed.account_id AND operation_id = lot
+), quoted AS (
+    UPDATE purchases SET state = 'quoted', quoted_at = $8 FROM gone
+    WHERE purchases.receipt_id = gone.receipt_id AND purchases.state = 'held' AND $10
+)
+{WRITE_FIGURES} AND EXISTS (SELECT FROM gone) RETURNING id
+"""  # noqa: S608 (constants)
+"""Nothing is written where the holds stand no more. Each lot is changed once: PostgreSQL applies one change a row and
+statement."""
+CAPTURED: Final = """
+UPDATE holds SET state = 'captured', missing = captured.missing, settled_at = $3
+FROM unnest($1::uuid[], $2::bigint[]) AS captured (id, missing) WHERE holds.id = captured.id
 """
+QUOTED_AGAIN: Final[frozenset[Cause]] = frozenset({"released", "accounts_changed"})
+"""Why a hold goes whose purchase is as it was quoted; with the others it is abandoned, or completed."""
 
 timed_out = Counter("kopilka_holds_timed_out_total", "Holds of points that no till captured or released in time.")
 
@@ -72,10 +107,11 @@ class Hold:
     expires_at: datetime
 
 
-async def place(
-    tx: Transaction, account: Account, quoted: "quotes.Quoted", points: int, worth_minor: int, life_s: int
-) -> Hold:
-    """Reserve available points of the locked account for a quoted receipt, soonest-expiring first."""
+async def place(tx: Transaction, account: Account, quoted: quotes.Quoted, points: int, worth_minor: int) -> Hold | None:
+    """Reserve available points of the locked account for a quoted receipt, soonest-expiring first.
+
+    None, and nothing is kept, where its purchase has gone on meanwhile.
+    """
     taken = lots.take(lots.spendable(await lots.filled(tx, account.id)), points)
     hold = Hold(
         new_id(),
@@ -87,12 +123,14 @@ async def place(
         account.redemption_coefficient,
         "held",
         tx.now,
-        tx.now + timedelta(seconds=life_s),
+        tx.now + timedelta(seconds=quoted.terms.hold_life_s),
     )
-    await tx.sql(
+    account.held += points
+    placed = await tx.sql(
         PLACE,
-        hold.id,
+        *ledger.figures([account]),
         hold.receipt_id,
+        hold.id,
         hold.account_id,
         hold.kind,
         points,
@@ -100,11 +138,11 @@ async def place(
         hold.redemption_coefficient,
         hold.held_at,
         hold.expires_at,
+        [each.lot for each in taken],
+        [-each.points for each in taken],
     )
-    await tx.sql(PLACE_LOTS, hold.id, [each.lot for each in taken], [-each.points for each in taken])
-    await lots.change(tx, [(account.id, each.lot, 0, -each.points) for each in taken])
-    account.held += points
-    await ledger.write_figures(tx, [account])
+    if not placed:
+        return None
     tx.say(
         PointsHeld(
             **of_account(account),
@@ -132,6 +170,11 @@ async def read(tx: Transaction, hold_ids: Sequence[UUID]) -> dict[UUID, Hold]:
 async def standing_for(tx: Transaction, receipt_ids: Sequence[str]) -> list[Hold]:
     """The points that are held for these receipts now."""
     return [Hold(*row) for row in await tx.sql(OF_RECEIPTS, receipt_ids)]
+
+
+async def standing_at(tx: Transaction, receipt_id: str, terminal_id: str) -> list[Hold]:
+    """The same for a receipt that this till has quoted."""
+    return [Hold(*row) for row in await tx.sql(OF_RECEIPTS + AT_TERMINAL, [receipt_id], terminal_id)]
 
 
 async def standing_on(tx: Transaction, account_ids: Sequence[UUID]) -> list[Hold]:
@@ -167,40 +210,44 @@ async def take(tx: Transaction, captured: Sequence[tuple[Hold, Account, int]]) -
     return taking
 
 
-async def settle(tx: Transaction, settled: Sequence[tuple[Hold, HoldState, int]]) -> None:
-    """Write what became of holds, and how many points were not there any more."""
-    await tx.sql(
-        SETTLE,
-        [hold.id for hold, _, _ in settled],
-        [state for _, state, _ in settled],
-        [missing for _, _, missing in settled],
-        tx.now,
-    )
+async def mark_captured(tx: Transaction, captured: Sequence[tuple[Hold, int]]) -> None:
+    """Purchases have taken their holds; of each so many points were not there any more."""
+    await tx.sql(CAPTURED, [hold.id for hold, _ in captured], [missing for _, missing in captured], tx.now)
 
 
-async def let_go(tx: Transaction, holds: Sequence[tuple[Hold, Account]], because: Cause) -> None:
-    """Give the points of holds that stand back to their locked accounts."""
+async def let_go(tx: Transaction, holds: Sequence[tuple[Hold, Account]], because: Cause) -> bool:
+    """Give the points of holds back to their locked accounts; see QUOTED_AGAIN for their purchases.
+
+    False, and nothing is kept, where they stand no more. Several are known to stand: they were read under the lock.
+    """
     if not holds:
-        return
-    of = await lots_of(tx, [hold for hold, _ in holds])
-    await lots.change(
-        tx, [(account.id, each.lot, 0, each.held) for hold, account in holds for each in of.get(hold.id, ())]
+        return False
+    released = [_give_back(tx, hold, account, because) for hold, account in holds]
+    gone = await tx.sql(
+        LET_GO,
+        *ledger.figures(account for _, account in holds),
+        "timed_out" if because == "timed_out" else "released",
+        tx.now,
+        [hold.id for hold, _ in holds],
+        because in QUOTED_AGAIN,
     )
-    for hold, account in holds:
-        account.held -= hold.points
-        tx.say(
-            HoldReleased(
-                **of_account(account),
-                hold_id=hold.id,
-                receipt_id=hold.receipt_id,
-                points=hold.points,
-                because=because,
-                released_at=tx.now,
-                available_after=account.available,
-            )
-        )
-    await ledger.write_figures(tx, [account for _, account in holds])
-    await settle(tx, [(hold, "timed_out" if because == "timed_out" else "released", 0) for hold, _ in holds])
+    if not gone:
+        return False
+    tx.say(*released)
+    return True
+
+
+def _give_back(tx: Transaction, hold: Hold, account: Account, because: Cause) -> HoldReleased:
+    account.held -= hold.points
+    return HoldReleased(
+        **of_account(account),
+        hold_id=hold.id,
+        receipt_id=hold.receipt_id,
+        points=hold.points,
+        because=because,
+        released_at=tx.now,
+        available_after=account.available,
+    )
 
 
 async def release_timed_out(tx: Transaction) -> bool:

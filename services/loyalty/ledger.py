@@ -126,7 +126,7 @@ async def post(tx: Transaction, operations: Sequence[Operation]) -> None:
         return
     await tx.sql(
         POST,
-        *_figures(operation.account for operation in operations),
+        *figures(operation.account for operation in operations),
         [operation.id for operation in operations],
         [operation.type for operation in operations],
         [operation.account.id for operation in operations],
@@ -157,7 +157,7 @@ def of_operation(operation: Operation) -> dict[str, Any]:
     }
 
 
-def _figures(accounts: Iterable[Account]) -> tuple[list[Any], ...]:
+def figures(accounts: Iterable[Account]) -> tuple[list[Any], ...]:
     """The accounts' ids and their figures, each account once."""
     changed = {account.id: account for account in accounts}
     return (
@@ -172,4 +172,4 @@ def _figures(accounts: Iterable[Account]) -> tuple[list[Any], ...]:
 
 async def write_figures(tx: Transaction, accounts: Iterable[Account]) -> None:
     """The accounts' figures where no operation changed them: points held, let go, activated."""
-    await tx.sql(WRITE_FIGURES, *_figures(accounts))
+    await tx.sql(WRITE_FIGURES, *figures(accounts))

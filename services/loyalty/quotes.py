@@ -17,7 +17,7 @@ from services.loyalty.accounts import Account, Opened
 from services.loyalty.paying import most_points, payable_minor, worth_minor
 from services.loyalty.pricing import Pricing, Standing, price_purchase
 from services.loyalty.purchases import Line, packed
-from services.loyalty.terms import BASIS_POINTS, MAIN, Terms, terms_now
+from services.loyalty.terms import BASIS_POINTS, KEYS, MAIN, Terms, terms_at, terms_now, terms_of
 
 PIECE_QUOTES: Final = 1000
 KEEP: Final = """
@@ -34,13 +34,11 @@ WHERE purchases.state IN ('awaited', 'quoted', 'abandoned')
   AND (purchases.terminal_id IS NULL OR purchases.terminal_id = excluded.terminal_id)
 RETURNING receipt_id
 """
-READ: Final = """
-SELECT receipt_id, state, customer_id, card_number, store_id, terminal_id, currency, lines
+READ: Final = f"""
+SELECT receipt_id, state, customer_id, card_number, store_id, terminal_id, currency, lines, {KEYS} AS terms
 FROM purchases WHERE receipt_id = $1 AND state <> 'awaited'
-"""
+"""  # noqa: S608 (a constant)
 STATE: Final = "SELECT state, terminal_id FROM purchases WHERE receipt_id = $1"
-MARK_HELD: Final = "UPDATE purchases SET state = 'held' WHERE receipt_id = $1 AND state = 'quoted' RETURNING receipt_id"
-MARK_QUOTED: Final = "UPDATE purchases SET state = 'quoted', quoted_at = $2 WHERE receipt_id = $1 AND state = 'held'"
 ABANDON: Final = """
 UPDATE purchases SET state = 'abandoned' WHERE receipt_id = ANY ($1::text[]) AND state IN ('quoted', 'held')
 RETURNING receipt_id, customer_id, store_id, terminal_id, total_minor, currency, quoted_at
@@ -98,6 +96,8 @@ class Quoted:
     terminal_id: str
     currency: str
     lines: Sequence[Line]
+    terms: Terms
+    """Those in force now."""
 
 
 def price_quote(basket: Basket, opened: Opened, earning: Account, terms: Terms) -> Quote:
@@ -176,18 +176,9 @@ def gone_on(state: str) -> Problem:
 async def read(tx: Transaction, receipt_id: str) -> Quoted | None:
     """The receipt, if it was ever quoted or credited."""
     for row in await tx.sql(READ, receipt_id):
-        return Quoted(**{**row._mapping, "lines": [Line(*line) for line in row.lines]})
+        terms = terms_at(await terms_of(tx, row.terms), tx.now)
+        return Quoted(**{**row._mapping, "lines": [Line(*line) for line in row.lines], "terms": terms})
     return None
-
-
-async def mark_held(tx: Transaction, receipt_id: str) -> bool:
-    """The quoted purchase has points held for it from now on; False where it has gone on meanwhile."""
-    return bool(await tx.sql(MARK_HELD, receipt_id))
-
-
-async def mark_quoted(tx: Transaction, receipt_id: str) -> None:
-    """No points are held any more for the purchase."""
-    await tx.sql(MARK_QUOTED, receipt_id, tx.now)
 
 
 async def abandon(tx: Transaction, receipt_ids: Sequence[str]) -> None:

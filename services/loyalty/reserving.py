@@ -15,12 +15,12 @@ from services.loyalty.accounts import (
     refuse_more_than_available,
 )
 from services.loyalty.balances import say_balances
-from services.loyalty.guessing import no_card, refuse_guesser
+from services.loyalty.guessing import no_card, terms_for_guesser
 from services.loyalty.holds import Hold
 from services.loyalty.limits import Amounts, Deed, add_held, count_purchases
 from services.loyalty.paying import payable_minor, worth_minor
 from services.loyalty.quotes import Basket, Quote, Quoted, gone_on
-from services.loyalty.terms import MAIN, Terms, terms_now
+from services.loyalty.terms import MAIN, Terms
 
 
 async def quote(tx: Transaction, basket: Basket, identifier: str) -> Quote:
@@ -30,8 +30,7 @@ async def quote(tx: Transaction, basket: Basket, identifier: str) -> Quote:
     many such, 422 for money that the programme does not take, 409 where a hard limit is reached or the
     receipt has gone on from its quote.
     """
-    terms = await terms_now(tx)
-    await refuse_guesser(tx, basket.terminal_id, terms)
+    terms = await terms_for_guesser(tx, basket.terminal_id)
     if basket.currency not in terms.currencies:
         raise Problem(422, "unknown_currency", "The programme does not take this money.", field="currency")
     opened = (await look_up(tx, identifier)).opened.get(identifier)
@@ -59,8 +58,8 @@ async def reserve(
     purchase has gone on, the card or the customer is blocked, a hard limit is reached, or there are too few points, 422
     where more is asked than can be paid, or not by the minimum and the step.
     """
-    terms = await terms_now(tx)
     quoted = await _quoted(tx, receipt_id, terminal_id)
+    terms = quoted.terms
     opened = await _locked(tx, quoted)
     account = opened.holder.accounts.get(kind)
     meant = terms.kind(kind)
@@ -81,9 +80,10 @@ async def reserve(
         terms,
     )
     worth = worth_minor(points, terms.currency_of(kind), account.redemption_coefficient)
-    if not await quotes.mark_held(tx, receipt_id):
+    hold = await holds.place(tx, account, quoted, points, worth)
+    if hold is None:
         raise gone_on((await _quoted(tx, receipt_id, terminal_id)).state)
-    return await holds.place(tx, account, quoted, points, worth, terms.hold_life_s), account
+    return hold, account
 
 
 async def release(tx: Transaction, receipt_id: str, terminal_id: str) -> Hold:
@@ -91,15 +91,12 @@ async def release(tx: Transaction, receipt_id: str, terminal_id: str) -> Hold:
 
     Raises `Problem` 404 where nothing is held for it.
     """
+    for hold in await holds.standing_at(tx, receipt_id, terminal_id):
+        account = (await lock_accounts(tx, [hold.account_id]))[hold.account_id]
+        if await holds.let_go(tx, [(hold, account)], "released"):
+            say_balances(tx, [account])
+            return hold
     await _quoted(tx, receipt_id, terminal_id)
-    asked = await holds.standing_for(tx, [receipt_id])
-    accounts = await lock_accounts(tx, [hold.account_id for hold in asked])
-    for hold in await holds.standing_for(tx, [receipt_id]) if asked else ():
-        account = accounts[hold.account_id]
-        await holds.let_go(tx, [(hold, account)], "released")
-        await quotes.mark_quoted(tx, receipt_id)
-        say_balances(tx, [account])
-        return hold
     raise Problem(404, "nothing_held", "No points are held for this receipt.", field="receipt_id")
 
 

@@ -266,7 +266,8 @@ class Terms(Rules):
         }
 
 
-KEYS: Final = "SELECT id FROM terms ORDER BY in_force_from DESC, id DESC"
+KEYS: Final = "ARRAY(SELECT id FROM terms ORDER BY in_force_from DESC, id DESC)"
+"""The terms of all times, newest first: a column of any statement, whose answer `terms_of` reads."""
 READ: Final = "SELECT id, in_force_from, set_by, set_at, rules FROM terms WHERE id = ANY ($1::uuid[])"
 _read: dict[UUID, Terms] = {}
 """Terms never change once they are set, and reading a long document for each batch would cost more than the batch."""
@@ -274,14 +275,19 @@ _read: dict[UUID, Terms] = {}
 
 async def all_terms(tx: Transaction) -> Sequence[Terms]:
     """The terms of all times, newest first; there are a handful."""
-    ids = [row.id for row in await tx.sql(KEYS)]
-    unread = [each for each in ids if each not in _read]
+    ((keys,),) = await tx.sql(f"SELECT {KEYS}")
+    return await terms_of(tx, keys)
+
+
+async def terms_of(tx: Transaction, keys: Sequence[UUID]) -> Sequence[Terms]:
+    """The terms with these keys, in their order."""
+    unread = [each for each in keys if each not in _read]
     if unread:
         for row in await tx.sql(READ, unread):
             _read[row.id] = Terms(
                 id=row.id, in_force_from=row.in_force_from, set_by=row.set_by, set_at=row.set_at, **row.rules
             )
-    return [_read[each] for each in ids]
+    return [_read[each] for each in keys]
 
 
 async def terms_now(tx: Transaction) -> Terms:
