@@ -23,7 +23,7 @@ from contracts.loyalty import PointsAccrued, PointsRedeemed
 from contracts.purchases import PurchaseCompleted
 from contracts.records import Record
 from services.loyalty import by_hand, families, merging, reserving
-from services.loyalty.accounts import Introduction, introduce
+from services.loyalty.accounts import Introduction, introduce, lock_accounts, lock_holder_of
 from services.loyalty.by_hand import Adjustment, Why
 from services.loyalty.holds import release_timed_out
 from services.loyalty.quotes import Basket
@@ -253,6 +253,47 @@ async def test_a_merge_beside_the_survivors_joining_a_family_brings_everything_t
     await loyalty.hear(purchase(number, 20_000))
     assert await loyalty.balance(third) == 30
     assert await loyalty.differences() == []
+
+
+async def test_an_account_that_is_merged_beside_stands_for_the_survivors_and_parted_for_itself(
+    loyalty: Loyalty, second: Loyalty, api: httpx.AsyncClient
+) -> None:
+    (_, other), (_, anna) = [await rich(loyalty, api, 10) for _ in range(2)]
+    (row,) = await loyalty.rows("SELECT id FROM accounts WHERE customer_id = :id", id=other)
+
+    async def locked() -> tuple[UUID, int]:
+        async with second.database.transaction() as tx:
+            account = (await lock_accounts(tx, [row.id]))[row.id]
+            return account.customer_id, account.balance
+
+    both = {"customer_id": anna, "merged_id": other}
+    async with loyalty.database.transaction() as tx:
+        await merging.merge(tx, CustomersMerged(**both, merged_at=NOW))
+        beside = asyncio.create_task(locked())
+        await until_waiting(loyalty)
+    assert await beside == (anna, 20)
+    async with loyalty.database.transaction() as tx:
+        await merging.unmerge(tx, CustomersUnmerged(**both, unmerged_at=NOW + timedelta(hours=1)))
+        beside = asyncio.create_task(locked())
+        await until_waiting(loyalty)
+    assert await beside == (other, 10)
+
+
+async def test_who_joins_a_family_beside_opens_its_accounts(
+    loyalty: Loyalty, second: Loyalty, api: httpx.AsyncClient
+) -> None:
+    (_, other), (_, anna) = [await rich(loyalty, api, 10) for _ in range(2)]
+
+    async def locked() -> UUID | None:
+        async with second.database.transaction() as tx:
+            holder = await lock_holder_of(tx, other)
+            return holder.customer_id if holder else None
+
+    async with loyalty.database.transaction() as tx:
+        await families.join(tx, other, anna, OLGA)
+        beside = asyncio.create_task(locked())
+        await until_waiting(loyalty)
+    assert await beside == anna
 
 
 async def test_a_card_that_is_introduced_beside_a_merge_opens_the_survivors_account(

@@ -75,6 +75,15 @@ async def test_guesses_are_counted_over_sixty_minutes(loyalty: Loyalty, till: Ti
     assert len(await loyalty.rows("SELECT 1 FROM guesses")) == MOST
 
 
+async def test_where_fewer_guesses_are_allowed_from_now_on_the_last_ones_count(loyalty: Loyalty, till: Till) -> None:
+    await guess(till, 1)
+    later(loyalty, timedelta(minutes=30))
+    await guess(till, 1)
+    await loyalty.set_terms(guesses_per_hour=1)
+    refused = await ask(till, card())
+    assert (refused.status_code, refused.headers["Retry-After"]) == (429, "3600")
+
+
 async def test_known_cards_are_no_guesses(loyalty: Loyalty, till: Till) -> None:
     number = card()
     await loyalty.knows(number)

@@ -32,6 +32,19 @@ async def test_a_hold_that_times_out_gives_back_and_its_purchase_is_abandoned(
     assert hold["hold_id"]
 
 
+async def test_holds_of_one_lot_that_time_out_together_all_give_back(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    for bought in (purchase(number, 100_000), purchase(number, 100_000)):
+        await till.quote(bought)
+        await till.hold(bought, 30)
+    await loyalty.time_out_holds()
+    assert await shown(api, customer_id) == {"balance": 100, "available": 100, "held": 0, "debt": 0}
+    assert [each.available_after for each in await loyalty.said(HoldReleased)] == [70, 100]
+    assert await loyalty.differences() == []
+
+
 async def test_a_capture_after_the_time_out_takes_what_is_left_and_reports_the_rest(
     loyalty: Loyalty, api: httpx.AsyncClient, till: Till
 ) -> None:

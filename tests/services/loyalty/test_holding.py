@@ -1,7 +1,7 @@
 """Holds: points are reserved once, within the terms, and let go when the till releases them."""
 
 import asyncio
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
@@ -9,8 +9,10 @@ import pytest
 
 from contracts.customers import Card, CustomerBlocked
 from contracts.holds import HoldReleased, PointsHeld
+from services.loyalty import holds, quotes
+from services.loyalty.accounts import find_known, lock_accounts
 from tests.services.loyalty.tills import Till, paid, rich, shown, with_points_held
-from tests.services.loyalty.world import NOW, Loyalty, adjust, problem, purchase
+from tests.services.loyalty.world import NOW, Loyalty, adjust, card, problem, purchase
 
 
 async def test_the_same_request_again_holds_once(loyalty: Loyalty, api: httpx.AsyncClient, till: Till) -> None:
@@ -62,6 +64,18 @@ async def test_points_beyond_the_terms_are_not_held(
     assert (await shown(api, customer_id))["held"] == 0
 
 
+async def test_terms_that_are_set_after_the_quote_hold_for_the_hold_at_once(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, _ = await rich(loyalty, api)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    await loyalty.set_terms(payable_min_points=50, hold_life_s=60)
+    assert await problem(await till.ask(bought.receipt_id, "hold", points=49)) == (422, "points_not_payable")
+    hold = await till.hold(bought, 50)
+    assert datetime.fromisoformat(hold["expires_at"]) == NOW + timedelta(seconds=60)
+
+
 async def test_a_blocked_card_and_a_blocked_customer_hold_nothing(
     loyalty: Loyalty, api: httpx.AsyncClient, till: Till
 ) -> None:
@@ -99,6 +113,74 @@ async def test_of_two_holds_of_one_receipt_at_once_one_stands(
     answers = await asyncio.gather(*(till.ask(bought.receipt_id, "hold", points=10) for _ in range(5)))
     assert sorted(answer.status_code for answer in answers) == [201] + [409] * 4
     assert (await shown(api, customer_id))["held"] == 10
+    assert await loyalty.differences() == []
+
+
+async def test_a_hold_for_a_purchase_that_was_completed_meanwhile_writes_nothing(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    number, customer_id = await rich(loyalty, api)
+    others = card()
+    await loyalty.knows(others)
+    bought = purchase(number, 100_000)
+    await till.quote(bought)
+    async with loyalty.database.transaction() as tx:
+        quoted = await quotes.read(tx, bought.receipt_id)
+        assert quoted is not None
+        account = (await find_known(tx, [number])).opened[number].holder.main
+        await loyalty.hear(purchase(others, 100_000, receipt=bought.receipt_id))
+        assert await holds.place(tx, account, quoted, 60, 6_000) is None
+
+    assert await shown(api, customer_id) == {"balance": 100, "available": 100, "held": 0, "debt": 0}
+    assert await loyalty.rows("SELECT held FROM lots WHERE held <> 0") == []
+    assert await loyalty.rows("SELECT hold_id FROM hold_lots") == []
+    assert (await api.get(f"/purchases/{bought.receipt_id}")).json()["state"] == "completed"
+    assert await loyalty.said(PointsHeld) == []
+    assert await loyalty.differences() == []
+
+
+async def test_a_hold_that_was_captured_meanwhile_is_not_let_go(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    customer_id, bought, hold = await with_points_held(loyalty, api, till, 60)
+    other = purchase(bought.card_number, 100_000)
+    await till.quote(other)
+    await till.hold(other, 40)
+    async with loyalty.database.transaction() as tx:
+        (standing,) = await holds.standing_at(tx, bought.receipt_id, "367-04")
+        await loyalty.hear(paid(bought, hold))
+        account = (await lock_accounts(tx, [standing.account_id]))[standing.account_id]
+        assert not await holds.let_go(tx, [(standing, account)], "released")
+
+    assert await shown(api, customer_id) == {"balance": 87, "available": 47, "held": 40, "debt": 0}
+    states = await loyalty.rows("SELECT state FROM holds UNION ALL SELECT state FROM purchases ORDER BY 1")
+    assert [row.state for row in states] == ["captured", "completed", "held", "held"]
+    assert await loyalty.said(HoldReleased) == []
+    assert await loyalty.differences() == []
+
+
+async def test_of_releases_at_once_one_gives_the_points_back(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    customer_id, bought, _ = await with_points_held(loyalty, api, till, 60)
+    answers = await asyncio.gather(*(till.ask(bought.receipt_id, "release") for _ in range(5)))
+    assert sorted(answer.status_code for answer in answers) == [200] + [404] * 4
+    assert (await shown(api, customer_id))["held"] == 0
+    assert len(await loyalty.said(HoldReleased)) == 1
+    assert await loyalty.differences() == []
+
+
+async def test_a_release_leaves_a_purchase_that_was_completed_with_another_card_as_it_is(
+    loyalty: Loyalty, api: httpx.AsyncClient, till: Till
+) -> None:
+    others = card()
+    await loyalty.knows(others)
+    customer_id, bought, _ = await with_points_held(loyalty, api, till, 60)
+    await loyalty.hear(purchase(others, 100_000, receipt=bought.receipt_id, terminal_id="367-04"))
+    assert (await shown(api, customer_id))["held"] == 60
+    assert (await till.ask(bought.receipt_id, "release")).status_code == 200
+    assert (await shown(api, customer_id))["held"] == 0
+    assert (await api.get(f"/purchases/{bought.receipt_id}")).json()["state"] == "completed"
     assert await loyalty.differences() == []
 
 
