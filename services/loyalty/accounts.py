@@ -257,7 +257,8 @@ async def lock_accounts(
 ) -> dict[UUID, Account]:
     """These accounts by id, all accounts of their holders being locked in one order, those of customers `besides` too.
 
-    An account that was merged into another customer's stands for that one.
+    An account that was merged into another customer's stands for that one. Where it was merged while this one waited
+    for its lock, they are sought again.
     """
     wait = True
     while True:

@@ -1,7 +1,8 @@
 """The ledger: double entry, append-only, every operation sums to zero.
 
-The accounts are locked by a statement of their own before anything is posted (`accounts.find_and_lock`): an UPDATE fed
-by a data-modifying CTE would silently skip a row that another transaction changed while it waited (READ COMMITTED).
+The accounts are locked by a statement of their own before anything is posted or held (`accounts.find_and_lock`): an
+UPDATE fed by a data-modifying CTE would silently skip a row that another transaction changed while it waited (READ
+COMMITTED).
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,6 +28,7 @@ FROM unnest($1::uuid[], $2::bigint[], $3::bigint[], $4::bigint[], $5::bigint[], 
      AS change (account_id, balance, pending, held, debt, spent_minor)
 WHERE accounts.id = change.account_id
 """
+"""The end of every statement that changes accounts; its parameters, `figures`, are their first."""
 POST: Final = f"""
 WITH posted AS MATERIALIZED (
     SELECT * FROM unnest($7::uuid[], $8::text[], $9::uuid[], $10::bigint[], $11::text[], $12::timestamptz[],
@@ -46,7 +48,6 @@ WITH posted AS MATERIALIZED (
     SELECT account_id, id, opens, opens, activates_at IS NOT NULL, activates_at, expires_at FROM posted WHERE opens > 0
 )
 {WRITE_FIGURES}"""  # noqa: S608 (a constant)
-"""Its first parameters are those of WRITE_FIGURES, which is its end."""
 OWE: Final = """
 INSERT INTO debts (account_id, operation_id, points) SELECT * FROM unnest($1::uuid[], $2::uuid[], $3::bigint[])
 """
@@ -171,5 +172,5 @@ def figures(accounts: Iterable[Account]) -> tuple[list[Any], ...]:
 
 
 async def write_figures(tx: Transaction, accounts: Iterable[Account]) -> None:
-    """The accounts' figures where no operation changed them: points held, let go, activated."""
+    """The accounts' figures where nothing else is written with them."""
     await tx.sql(WRITE_FIGURES, *figures(accounts))

@@ -192,6 +192,7 @@ async def test_who_leaves_a_family_takes_no_held_points_along(loyalty: Loyalty, 
     hold = await till.hold(bought, 60)
     await leave(api, anna, boris)
     assert [each.because for each in await loyalty.said(HoldReleased)] == ["accounts_changed"]
+    assert (await api.get(f"/purchases/{bought.receipt_id}")).json()["state"] == "quoted"
     await loyalty.hear(bought.model_copy(update={"hold_id": UUID(hold["hold_id"])}))
     assert (await accounts(api, anna))["main"]["balance"] == 100
     assert await loyalty.differences() == []

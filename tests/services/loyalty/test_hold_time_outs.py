@@ -20,11 +20,13 @@ async def test_a_hold_that_times_out_gives_back_and_its_purchase_is_abandoned(
     customer_id, bought, hold = await with_points_held(loyalty, api, till, 60)
     await run_job(Job(release_timed_out, every=timedelta(days=1)), loyalty.database)
     assert (await shown(api, customer_id))["held"] == 60
+    loyalty.use_clock(lambda: NOW + timedelta(hours=1))
     await loyalty.time_out_holds()
 
     assert await shown(api, customer_id) == {"balance": 100, "available": 100, "held": 0, "debt": 0}
     assert [each.because for each in await loyalty.said(HoldReleased)] == ["timed_out"]
-    assert [each.receipt_id for each in await loyalty.said(PurchaseAbandoned)] == [bought.receipt_id]
+    abandoned = [(each.receipt_id, each.quoted_at) for each in await loyalty.said(PurchaseAbandoned)]
+    assert abandoned == [(bought.receipt_id, NOW)]
     assert (await api.get(f"/purchases/{bought.receipt_id}")).json()["state"] == "abandoned"
     assert await problem(await till.ask(bought.receipt_id, "hold", points=1)) == (409, "purchase_abandoned")
     await till.quote(bought)
