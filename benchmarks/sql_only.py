@@ -25,7 +25,7 @@ from chassis.delivery import Delivery
 from chassis.envelope import Heard, Raw, decode
 from chassis.outbox import Word
 from chassis.settings import Settings
-from chassis.transaction import Transaction
+from chassis.transaction import Row, Transaction
 from services.loyalty.handlers import hears
 
 RECEIPTS = 40_000
@@ -66,7 +66,7 @@ class _Noting(Transaction):
         super().__init__(*arguments, **named)
         self.noted: list[tuple[str, tuple[Any, ...]]] = []
 
-    async def sql(self, statement: str, *arguments: Any) -> Sequence[Any]:
+    async def sql(self, statement: str, *arguments: Any) -> list[Row]:
         self.noted.append((statement, arguments))
         return await super().sql(statement, *arguments)
 
@@ -79,11 +79,15 @@ class _NotingDatabase(Database):
         self.batches: list[Batch] = []
 
     @contextlib.asynccontextmanager
+    async def looking(self) -> AsyncIterator[Transaction]:
+        async with super().looking() as tx:
+            yield _Noting(tx.connection, tx.session, service=tx.service, now=tx.now)
+
+    @contextlib.asynccontextmanager
     async def transaction(self) -> AsyncIterator[Transaction]:
-        async with self.engine.connect() as connection, connection.begin():
-            tx = _Noting(connection, service=self.service, now=self.clock())
+        async with super().transaction() as tx:
             yield tx
-            await tx.write_outbox()
+        assert isinstance(tx, _Noting)
         self.batches.append(tx.noted)
 
 

@@ -22,10 +22,14 @@ RETURNING id
 """
 RECENT = "SELECT count(*) FROM dead_letters WHERE died_at > $1 AND reason <> ALL ($2::text[])"
 FORGET = """
-DELETE FROM dead_letters WHERE id = ANY (ARRAY(
-    SELECT id FROM dead_letters JOIN unnest($1::text[], $2::timestamptz[]) AS kept (topic, since) USING (topic)
-    WHERE died_at < since LIMIT $3
-))
+WITH gone AS (
+    DELETE FROM dead_letters WHERE id = ANY (ARRAY(
+        SELECT id FROM dead_letters JOIN unnest($1::text[], $2::timestamptz[]) AS kept (topic, since) USING (topic)
+        WHERE died_at < since LIMIT $3
+    ))
+    RETURNING 1
+)
+SELECT count(*) FROM gone
 """
 GIVEN_UP: Final = ("waited_too_long", "dismissed")
 """Reasons of what waited in vain, see `giving_up.py`. The cap does not count them: they say nothing of the release
@@ -91,8 +95,8 @@ async def forget(tx: Transaction, *, most: int = 1000) -> bool:
     """Forget those that their dead-letter topics no longer keep, personal ones first; True where more are left."""
     kept_ms = {topic: dead_letter_topic(topic, tx.service).retention_ms or 0 for topic in TOPICS}
     since = [tx.now - timedelta(milliseconds=each) for each in kept_ms.values()]
-    result = await tx.connection.exec_driver_sql(FORGET, (list(kept_ms), since, most))
-    return result.rowcount == most
+    ((forgotten,),) = await tx.sql(FORGET, list(kept_ms), since, most)
+    return bool(forgotten == most)
 
 
 async def _refuse_over(cap: Cap, tx: Transaction) -> None:

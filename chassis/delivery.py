@@ -124,8 +124,13 @@ def _whereabouts(error: Exception) -> str:
     sqlstate = getattr(cause, "sqlstate", None)
     state = f" (SQLSTATE {sqlstate})" if sqlstate else ""
     own = next(
-        (each for each in reversed(traceback.extract_tb(error.__traceback__)) if "site-packages" not in each.filename),
+        (each for each in reversed(traceback.extract_tb(error.__traceback__)) if _is_ours(each.filename)),
         frame,
     )
     file = "/".join(own.filename.split("/")[-3:])
     return f"{type(cause).__name__}{state} at {file}:{own.lineno} in {own.name}"
+
+
+def _is_ours(file: str) -> bool:
+    """Neither of a library nor of its compiled part, which names itself without its folder."""
+    return "site-packages" not in file and not file.endswith(".pyx")

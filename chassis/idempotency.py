@@ -7,15 +7,14 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-import sqlalchemy as sa
 from fastapi import Request
 from starlette.responses import Response
 
 from chassis.envelope import content_hash
 from chassis.problems import RETRY_AFTER_S, Problem
-from chassis.transaction import Transaction
+from chassis.transaction import Row, Transaction
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED: Final = "Idempotency-Replayed"
@@ -35,9 +34,13 @@ INSERT INTO idempotency_keys (key, route, request_hash, status, content_type, bo
 VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT DO NOTHING RETURNING key
 """
 FORGET = """
-DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM idempotency_keys WHERE answered_at < $1 LIMIT $2
-))
+WITH gone AS (
+    DELETE FROM idempotency_keys WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM idempotency_keys WHERE answered_at < $1 LIMIT $2
+    ))
+    RETURNING 1
+)
+SELECT count(*) FROM gone
 """
 
 OPENAPI_PARAMETER: Final = {
@@ -93,11 +96,11 @@ async def answer_once(tx: Transaction, request: Request, key: str, act: Callable
 
 async def forget(tx: Transaction, *, before: datetime, most: int = 1000) -> bool:
     """Forget answers given before that moment, a bounded number at a time; True where more may be left."""
-    result = await tx.connection.exec_driver_sql(FORGET, (before, most))
-    return result.rowcount == most
+    ((forgotten,),) = await tx.sql(FORGET, before, most)
+    return bool(forgotten == most)
 
 
-async def _lock_and_look(tx: Transaction, key: str, route: str) -> sa.Row[Any] | None:
+async def _lock_and_look(tx: Transaction, key: str, route: str) -> Row | None:
     """Be the only one at work with this key; gives the answer that is kept already.
 
     The lock goes with the transaction: a crash leaves nothing behind. One that is got just when its last holder
@@ -120,7 +123,7 @@ def _in_progress() -> Problem:
     )
 
 
-def _first_answer(kept: sa.Row[Any], request_hash: bytes) -> Response:
+def _first_answer(kept: Row, request_hash: bytes) -> Response:
     if kept.request_hash != request_hash:
         raise Problem(
             422,

@@ -24,9 +24,13 @@ DELETE FROM inbox USING unnest($1::uuid[], $2::text[]) AS refused (event_id, sou
 WHERE inbox.event_id = refused.event_id AND inbox.source = refused.source
 """
 FORGET = """
-DELETE FROM inbox WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM inbox WHERE heard_at < $1 LIMIT $2
-))
+WITH gone AS (
+    DELETE FROM inbox WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM inbox WHERE heard_at < $1 LIMIT $2
+    ))
+    RETURNING 1
+)
+SELECT count(*) FROM gone
 """
 REUSED = Unprocessable(
     "event_id_reused",
@@ -80,5 +84,5 @@ async def _refuse_reused_ids(tx: Transaction, repeated: Sequence[Heard]) -> None
 
 async def forget(tx: Transaction, *, before: datetime, most: int = 10_000) -> bool:
     """Forget ids heard before that moment, a bounded number at a time; True where more may be left."""
-    result = await tx.connection.exec_driver_sql(FORGET, (before, most))
-    return result.rowcount == most
+    ((forgotten,),) = await tx.sql(FORGET, before, most)
+    return bool(forgotten == most)

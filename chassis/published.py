@@ -92,5 +92,5 @@ async def _is_published(database: Database, word: int) -> bool:
 
 
 async def _is_gone(database: Database, word: int) -> bool:
-    async with database.reading() as tx:
+    async with database.looking() as tx:
         return await outbox.is_gone(tx, word)

@@ -245,9 +245,9 @@ class Announcer:
 
     async def _announce(self) -> None:
         await asyncio.sleep(ANNOUNCE_INTERVAL_S)
-        with contextlib.suppress(sa.exc.DBAPIError, sa.exc.TimeoutError, OSError, TimeoutError):
-            async with self.database.engine.begin() as connection:
-                await connection.exec_driver_sql(ANNOUNCE)
+        with contextlib.suppress(sa.exc.DBAPIError, sa.exc.TimeoutError, *STOPPED_IN_TROUBLE):
+            async with self.database.looking() as tx:
+                await tx.sql(ANNOUNCE)
 
 
 async def _fence_predecessors(producer: AIOKafkaProducer) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+import asyncpg
 import structlog
 import tenacity
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
@@ -20,9 +21,10 @@ def may_pass(error: BaseException) -> bool:
 
 
 def said_of(error: BaseException | None) -> str:
-    """What a log line says of the trouble: the server's own words, without the statement's parameters."""
+    """What a log line says of the trouble: the server's own words, without details and parameters, which are values."""
     cause = getattr(error, "orig", None) or error
-    return f"{type(error).__name__}: {cause}"[:300]
+    words = cause.args[0] if isinstance(cause, asyncpg.PostgresError) else cause
+    return f"{type(error).__name__}: {words}"[:300]
 
 
 def trying(group: str, of: str, *, gives_up: Callable[[], bool], max_wait_s: float = 5) -> tenacity.AsyncRetrying:

@@ -1,9 +1,10 @@
 """A transaction: what a handler, a job or an HTTP request does, says and refuses, all or nothing."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
+import asyncpg
 import sqlalchemy as sa
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -14,11 +15,27 @@ from chassis.tracing import current_traceparent
 from contracts.records import Record
 
 
+class Row(asyncpg.Record):
+    """A row of native SQL: a tuple whose values have names as well."""
+
+    __slots__ = ()
+
+    def __getattr__(self, name: str) -> Any:
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
+
+
 class Transaction:
     """Everything happens on its one connection; taking a second one inside it would deadlock the pool under load."""
 
-    def __init__(self, connection: AsyncConnection, *, service: str, now: datetime) -> None:
+    def __init__(
+        self, connection: AsyncConnection, session: asyncpg.Connection, *, service: str, now: datetime
+    ) -> None:
         self.connection = connection
+        self.session = session
+        """The same connection without SQLAlchemy, which costs more than the statement: asyncpg's own."""
         self.service = service
         self.now = now
         """The moment that everything in this transaction happens at."""
@@ -31,10 +48,9 @@ class Transaction:
         """Run a SQLAlchemy statement."""
         return await self.connection.execute(statement, parameters)
 
-    async def sql(self, statement: str, *arguments: Any) -> Sequence[Any]:
+    async def sql(self, statement: str, *arguments: Any) -> list[Row]:
         """Run native SQL with `$1` parameters and give all of its rows (tuples with names): arrays and `unnest`."""
-        result = await self.connection.exec_driver_sql(statement, arguments)
-        return result.all() if result.returns_rows else ()
+        return await self.session.fetch(statement, *arguments, record_class=Row)
 
     def say(self, *records: Record, cause: Record | None = None) -> None:
         """Publish records when this transaction commits, in this order per key.

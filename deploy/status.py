@@ -8,6 +8,7 @@ from enum import StrEnum
 from types import TracebackType
 from typing import Self
 
+import asyncpg
 import httpx
 import sqlalchemy as sa
 
@@ -158,7 +159,7 @@ class Watch:
         try:
             async with asyncio.timeout(TIMEOUT_S), self._databases[service].reading() as tx:
                 return await count_kept(tx)
-        except (sa.exc.SQLAlchemyError, OSError, TimeoutError):
+        except (sa.exc.SQLAlchemyError, asyncpg.PostgresError, asyncpg.InterfaceError, OSError, TimeoutError):
             return None
 
     async def _look_at_bus(self) -> _Bus:

@@ -14,11 +14,13 @@ import sys
 import tempfile
 import time
 import uuid
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
 
 import httpx
+import pytest
+import sqlalchemy as sa
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
 
@@ -28,6 +30,7 @@ from chassis.provisioning import provision
 from chassis.service import Service
 from chassis.settings import Settings
 from chassis.topic_reading import TopicReader
+from chassis.transaction import Row, Transaction
 from contracts.topics import TOPICS, dead_letter_topic
 from deploy.local import leash
 from tests.infra import Kafka, Postgres
@@ -57,6 +60,26 @@ async def waiters(database: Database) -> int:
     async with database.reading() as tx:
         ((count,),) = await tx.sql(WAITERS)
     return int(count)
+
+
+@contextlib.contextmanager
+def statements() -> Iterator[list[str]]:
+    """The statements that this process' transactions run meanwhile, in their order."""
+    seen: list[str] = []
+    sql, execute = Transaction.sql, Transaction.execute
+
+    async def note_sql(tx: Transaction, statement: str, *arguments: Any) -> list[Row]:
+        seen.append(statement)
+        return await sql(tx, statement, *arguments)
+
+    async def note_execute(tx: Transaction, statement: sa.Executable, parameters: Any = None) -> sa.CursorResult[Any]:
+        seen.append(str(statement))
+        return await execute(tx, statement, parameters)
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(Transaction, "sql", note_sql)
+        patched.setattr(Transaction, "execute", note_execute)
+        yield seen
 
 
 class Instance:

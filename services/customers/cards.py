@@ -1,14 +1,12 @@
 """Cards: numbers of our own or printed before, given to one customer for good, blocked and unblocked."""
 
 from collections.abc import Iterable
-from typing import Any, Final
+from typing import Final
 from uuid import UUID
-
-import sqlalchemy as sa
 
 from chassis.actor import Actor
 from chassis.problems import Problem
-from chassis.transaction import Transaction
+from chassis.transaction import Row, Transaction
 from contracts.customers import Card
 from contracts.fields import ean13_check_digit
 from services.customers import audit
@@ -195,7 +193,7 @@ def _too_many() -> Problem:
     return Problem(409, "too_many_cards", "A customer holds {cards} cards at most.", cards=CARDS_MAX)
 
 
-async def _tell_added(tx: Transaction, customer_id: UUID, added: sa.Row[Any], who: Actor) -> None:
+async def _tell_added(tx: Transaction, customer_id: UUID, added: Row, who: Actor) -> None:
     if added.held_before >= CARDS_MAX:
         raise _too_many()
     tx.say(Card(card_number=added.number, customer_id=customer_id, state="active"))

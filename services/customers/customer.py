@@ -6,11 +6,9 @@ from datetime import date, datetime
 from typing import Any, Literal, NamedTuple
 from uuid import UUID
 
-import sqlalchemy as sa
-
 from chassis.actor import Source
 from chassis.problems import Problem
-from chassis.transaction import Transaction
+from chassis.transaction import Row, Transaction
 from contracts.fields import Channel, Language
 
 LOCK = "SELECT id FROM customers WHERE id = ANY ($1::uuid[]) ORDER BY id FOR UPDATE"
@@ -199,8 +197,8 @@ def living(customer: Customer | None) -> Customer:
     return customer
 
 
-def _customer(row: sa.Row[Any]) -> Customer:
-    facts = dict(row._mapping)
+def _customer(row: Row) -> Customer:
+    facts = dict(row)
     channels, times = facts.pop("consent_channels"), facts.pop("consent_times")
     numbers, states, successors = (facts.pop(f"card_{name}") for name in ("numbers", "states", "successors"))
     since, reason = facts.pop("blocked_at"), facts.pop("block_reason")

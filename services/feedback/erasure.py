@@ -51,9 +51,13 @@ WITH strangers AS (
 SELECT count(*) FROM strangers
 """
 FORGET_UPDATES: Final = """
-DELETE FROM telegram_updates WHERE ctid = ANY (ARRAY(
-    SELECT ctid FROM telegram_updates WHERE handled_at < $1 LIMIT $2
-))
+WITH gone AS (
+    DELETE FROM telegram_updates WHERE ctid = ANY (ARRAY(
+        SELECT ctid FROM telegram_updates WHERE handled_at < $1 LIMIT $2
+    ))
+    RETURNING 1
+)
+SELECT count(*) FROM gone
 """
 
 
@@ -81,5 +85,5 @@ async def forget_strangers(tx: Transaction) -> bool:
 
 async def forget_updates(tx: Transaction) -> bool:
     """A job: a bounded number of update ids that can not come again; True where more may be left."""
-    result = await tx.connection.exec_driver_sql(FORGET_UPDATES, (tx.now - UPDATE_KEPT, PIECE_ROWS))
-    return result.rowcount == PIECE_ROWS
+    ((forgotten,),) = await tx.sql(FORGET_UPDATES, tx.now - UPDATE_KEPT, PIECE_ROWS)
+    return bool(forgotten == PIECE_ROWS)

@@ -214,7 +214,7 @@ async def _count(tx: Transaction, source: str, deeds: Sequence[Deed], limits: It
             query = source.format(asked=ASKED.format(kind=kind), subject=column)
             for row in await tx.sql(query, *map(list, zip(*spans, strict=True))):
                 deed = Deed(row.at, row.card_number, row.customer_id, row.terminal_id)
-                counts.add(deed, row._mapping, pers)
+                counts.add(deed, {measure: row[measure] for measure in SOURCES[source]}, pers)
     return counts
 
 

@@ -189,7 +189,7 @@ async def lock_purchase(tx: Transaction, receipt_id: str) -> KnownPurchase | Non
     (row,) = await tx.sql(LOCK, receipt_id)
     if row.state in BEFORE_LEDGER:
         return None
-    return KnownPurchase(**{**row._mapping, "lines": tuple(Line(*line) for line in row.lines)})
+    return KnownPurchase(**{**row, "lines": tuple(Line(*line) for line in row.lines)})
 
 
 async def set_state(tx: Transaction, receipt_id: str, state: State) -> None:

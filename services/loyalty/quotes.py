@@ -177,14 +177,14 @@ async def read(tx: Transaction, receipt_id: str) -> Quoted | None:
     """The receipt, if it was ever quoted or credited."""
     for row in await tx.sql(READ, receipt_id):
         terms = terms_at(await terms_of(tx, row.terms), tx.now)
-        return Quoted(**{**row._mapping, "lines": [Line(*line) for line in row.lines], "terms": terms})
+        return Quoted(**{**row, "lines": [Line(*line) for line in row.lines], "terms": terms})
     return None
 
 
 async def abandon(tx: Transaction, receipt_ids: Sequence[str]) -> None:
     """These purchases came to nothing, as far as they have not been completed."""
     for row in await tx.sql(ABANDON, receipt_ids):
-        tx.say(PurchaseAbandoned(**row._mapping, abandoned_at=tx.now))
+        tx.say(PurchaseAbandoned(**row, abandoned_at=tx.now))
 
 
 async def abandon_stale(tx: Transaction) -> bool:

@@ -139,7 +139,7 @@ async def list_store_days(
         )
     time_zone = (await terms_now(tx)).time_zone
     rows = await store_days.sums(tx, first, last, store_id, time_zone)
-    return StoreDaysOut(time_zone=time_zone, items=[StoreDayOut(**row._mapping) for row in rows])
+    return StoreDaysOut(time_zone=time_zone, items=[StoreDayOut(**row) for row in rows])
 
 
 @router.get("/receipts")
@@ -168,8 +168,8 @@ async def find_records(
     waiting = await store_days.waiting_at(tx, places)
     return WhereOut(
         receipts=await _kept(tx, rows, (await terms_now(tx)).time_zone),
-        waiting=[WaitingRecordOut(**{**row._mapping, "awaits": without_phone(row.awaits)}) for row in waiting],
-        dead_letters=[DeadRecordOut(**row._mapping) for row in await store_days.dead_at(tx, places)],
+        waiting=[WaitingRecordOut(**{**row, "awaits": without_phone(row.awaits)}) for row in waiting],
+        dead_letters=[DeadRecordOut(**row) for row in await store_days.dead_at(tx, places)],
     )
 
 
@@ -185,7 +185,7 @@ async def _kept(tx: Transaction, rows: Sequence[Any], time_zone: str) -> list[Ke
             content_hash=str(row.content_hash),
             entered_at=row.entered_at,
             returns=[
-                KeptReturnOut(**{**each._mapping, "content_hash": str(each.content_hash)})
+                KeptReturnOut(**{**each, "content_hash": str(each.content_hash)})
                 for each in returns.get(row.receipt_id, ())
             ],
         )

@@ -3,13 +3,11 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any, Final, cast
+from typing import Final, cast
 from uuid import UUID
 
-import sqlalchemy as sa
-
 from chassis.tracing import traced
-from chassis.transaction import Transaction
+from chassis.transaction import Row, Transaction
 from services.messaging import facts
 from services.messaging.routes import TELEGRAM, Obstacle, Reach, obstacle, status_of
 
@@ -136,13 +134,13 @@ async def give_up_lost(tx: Transaction) -> int:
     return len(rows)
 
 
-async def _drop(tx: Transaction, row: sa.Row[Any], hindrance: Obstacle) -> None:
+async def _drop(tx: Transaction, row: Row, hindrance: Obstacle) -> None:
     await tx.sql(DROP, row.id, status_of(hindrance), hindrance, tx.now)
     with traced("message dropped", row.traceparent):
         tx.say(facts.failed(row, TELEGRAM, hindrance, tx.now))
 
 
-def _claimed(row: sa.Row[Any], slot: datetime, lease_until: datetime) -> Claimed:
+def _claimed(row: Row, slot: datetime, lease_until: datetime) -> Claimed:
     return Claimed(
         id=row.id,
         message_key=row.message_key,

@@ -3,10 +3,9 @@
 from collections.abc import Collection
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, Final, Literal, Self
+from typing import Final, Literal, Self
 
-import sqlalchemy as sa
-
+from chassis.transaction import Row
 from contracts.fields import Channel, Language
 
 TELEGRAM: Final[Channel] = "telegram"
@@ -26,7 +25,7 @@ class Reach:
     is_erased: bool
 
     @classmethod
-    def of_row(cls, row: sa.Row[Any]) -> Self:
+    def of_row(cls, row: Row) -> Self:
         """Of a row that has those columns."""
         return cls(
             row.language,

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from chassis.ids import new_id
 from chassis.pagination import Keyset, Page, PageAsked
-from chassis.transaction import Transaction
+from chassis.transaction import Row, Transaction
 from contracts.segmentation import RfmMoved, RfmSegment
 from services.segmentation.tables import rfm_moves
 
@@ -66,7 +66,7 @@ async def say_moves(tx: Transaction, most: int = MOST_MOVES) -> int:
     return len(moved)
 
 
-def _said(row: sa.Row[Any], now: datetime) -> RfmMoved:
+def _said(row: Row, now: datetime) -> RfmMoved:
     return RfmMoved(
         customer_id=row.customer_id,
         before=row.said_segment,

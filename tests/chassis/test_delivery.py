@@ -1,5 +1,8 @@
 """Delivering a batch: all of it once, in order, and no bad record costs its neighbours anything."""
 
+import re
+
+import asyncpg
 import pytest
 import sqlalchemy as sa
 from structlog.testing import capture_logs
@@ -8,6 +11,7 @@ from chassis.dead_letters import CapReached, DeadLetter
 from chassis.delivery import Item
 from chassis.envelope import Unprocessable
 from chassis.ids import new_id
+from chassis.transaction import Transaction
 from contracts.purchases import PurchaseReturned, ReturnedLine
 from tests.chassis.conftest import OpenDatabase
 from tests.chassis.delivery_world import BookService, book, deadlock, for_ever, metadata
@@ -62,6 +66,18 @@ async def test_a_batch_delivered_again_changes_nothing(service: BookService) -> 
     assert await service.entered() == ["a", "b"]
     assert await service.dead() == [(1, "impossible"), (3, "not_json")]
     assert await service.said() == [EVENTS] * 2 + [DEAD_LETTERS] * 2
+
+
+async def test_what_kills_a_record_is_said_by_its_class_and_our_own_line(service: BookService) -> None:
+    async def divide(_: object, tx: Transaction) -> None:
+        await tx.sql("SELECT 1 / (length($1) - length($1))", "Anna +79161234567")
+
+    service.hears.handlers.clear()
+    service.hears.many(type(cancelled()))(divide)
+    await service.delivery.deliver(batch("a"))
+    async with service.database.reading() as tx:
+        ((detail,),) = await tx.sql("SELECT detail FROM dead_letters")
+    assert re.fullmatch(r"DivisionByZeroError \(SQLSTATE 22012\) at .*/chassis/transaction.py:\d+ in sql", detail)
 
 
 async def test_a_record_that_fails_dies_alone_and_the_others_keep_their_order(service: BookService) -> None:
@@ -146,7 +162,7 @@ async def test_a_connection_that_ends_in_the_middle_is_trouble_and_leaves_nothin
             await tx.sql("SELECT pg_terminate_backend(pg_backend_pid())")  # type: ignore[attr-defined]
 
     service.hears.many(type(cancelled()))(cancelled_on_a_cut_connection)
-    with pytest.raises(sa.exc.DBAPIError):
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
         await service.delivery.deliver(items)
     assert await service.entered() == []
     await service.delivery.deliver(items)

@@ -8,9 +8,9 @@ from datetime import timedelta
 from typing import Any, TypeVar
 from uuid import UUID
 
+import asyncpg
 import httpx
 import pytest
-import sqlalchemy as sa
 
 from chassis.actor import Actor
 from chassis.jobs import Job, run_job
@@ -164,9 +164,8 @@ async def insisting(do: Callable[[], Awaitable[T]]) -> T:
     while True:
         try:
             return await do()
-        except sa.exc.DBAPIError as error:
-            if getattr(error.orig, "sqlstate", None) != "55P03":
-                raise
+        except asyncpg.LockNotAvailableError:
+            pass
 
 
 async def hears(loyalty: Loyalty, *records: Record) -> None:

@@ -12,6 +12,7 @@ import sqlalchemy as sa
 
 from contracts.customers import Card
 from contracts.fields import ean13_check_digit
+from tests.harness import statements
 from tests.services.loyalty.tills import Till, with_key
 from tests.services.loyalty.world import NOW, Loyalty, card, problem, purchase
 
@@ -144,28 +145,21 @@ async def test_unknown_blocked_and_foreign_cards_are_answered_alike_by_the_same_
     unused = UUID("019a9f0e-2f6b-7c1d-9b1e-5a4f0c7d2e99")
     await ask(till, card())
     told = [
-        await _asked(loyalty, till, number=card()),
-        await _asked(loyalty, till, number=blocked),
-        await _asked(loyalty, till, number=awaited),
-        await _asked(loyalty, till, number=foreign + ean13_check_digit(foreign)),
-        await _asked(loyalty, till, number=None, phone="+79161234567"),
-        await _asked(loyalty, till, number=None, customer_id=unused),
+        await _asked(till, number=card()),
+        await _asked(till, number=blocked),
+        await _asked(till, number=awaited),
+        await _asked(till, number=foreign + ean13_check_digit(foreign)),
+        await _asked(till, number=None, phone="+79161234567"),
+        await _asked(till, number=None, customer_id=unused),
     ]
     assert len(set(told)) == 1
     assert told[0][0][0] == 404
 
 
-async def _asked(loyalty: Loyalty, till: Till, number: str | None, **other: Any) -> tuple[Any, tuple[str, ...]]:
+async def _asked(till: Till, number: str | None, **other: Any) -> tuple[Any, tuple[str, ...]]:
     """What the till is told, and the statements that it took."""
-    seen: list[str] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        seen.append(statement)
-
-    engine = loyalty.database.engine.sync_engine
-    sa.event.listen(engine, "before_cursor_execute", note)
-    answer = await ask(till, number, **other)
-    sa.event.remove(engine, "before_cursor_execute", note)
+    with statements() as seen:
+        answer = await ask(till, number, **other)
     return _told(answer), tuple(seen)
 
 

@@ -20,7 +20,7 @@ from contracts.purchases import PurchaseCompleted
 from services.loyalty import limits, tables
 from services.loyalty.limits import Deed, Tally
 from services.loyalty.terms import all_terms
-from tests.harness import until, waiters
+from tests.harness import statements, until, waiters
 from tests.services.loyalty.test_programme import change
 from tests.services.loyalty.tills import Till, paid, rich
 from tests.services.loyalty.world import NOW, Loyalty, came_back, cancelled, card, problem, purchase
@@ -256,17 +256,10 @@ async def test_without_limits_a_batch_costs_no_query_more(loyalty: Loyalty) -> N
 
 async def _statements(loyalty: Loyalty, *bought: PurchaseCompleted) -> tuple[int, list[str]]:
     """What a batch runs, the reading of new terms aside."""
-    seen: list[str] = []
-
-    def note(_c: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if "FROM terms WHERE" not in statement:
-            seen.append(statement)
-
-    engine = loyalty.delivery.database.engine.sync_engine
-    sa.event.listen(engine, "before_cursor_execute", note)
-    await loyalty.hear(*bought)
-    sa.event.remove(engine, "before_cursor_execute", note)
-    return len(seen), seen
+    with statements() as seen:
+        await loyalty.hear(*bought)
+    told = [each for each in seen if "FROM terms WHERE" not in each]
+    return len(told), told
 
 
 async def test_without_limits_nobody_looks_at_the_purchases(loyalty: Loyalty) -> None:
