@@ -11,7 +11,8 @@ from hypothesis.stateful import precondition, rule
 from chassis.transaction import Transaction
 from services.loyalty import reserving
 from services.loyalty.quotes import Basket
-from tests.services.loyalty.machine.history import ANY_ONE, CARDS, KINDS, PLACES, SOMEBODY, STORES, History
+from tests.services.loyalty.machine.history import ANY_ONE, CARDS, KINDS, PLACES, SOMEBODY, STORES
+from tests.services.loyalty.machine.staff import ByStaff
 from tests.services.loyalty.model import holds
 from tests.services.loyalty.model.book import Bought, Receipt
 from tests.services.loyalty.world import came_back, cancelled, purchase
@@ -20,9 +21,10 @@ LINES = st.lists(st.one_of(st.integers(0, 3_000), st.integers(0, 100_000)), min_
 DEAR_LINES = st.lists(st.integers(5_000, 30_000), min_size=1, max_size=3)
 PARTS = st.sampled_from([0.1, 0.3, 0.7, 1, 1, 1.1])
 LATER = st.sampled_from([0, 0, 0, 1, 30])
+FEW = 50
 
 
-class AtTills(History):
+class AtTills(ByStaff):
     @rule(lots=st.lists(st.tuples(SOMEBODY, LINES, LATER, STORES), min_size=1, max_size=4))
     def people_buy(self, lots: list[tuple[str, list[int], int, str]]) -> None:
         self.tick()
@@ -59,8 +61,11 @@ class AtTills(History):
         self.want_to_pay(who, place, lines, part)
 
     def want_to_pay(self, who: str, place: tuple[str, str], lines: list[int], part: float) -> Receipt | None:
-        """The receipt, if points are held for it."""
+        """The receipt, if points are held for it. Who has few is given some before."""
         (store, kind), name = place, self.name()
+        account = self.book.opened_by(who).get(kind)
+        if account is None or account.available < FEW:
+            self.points_are_given(who, kind, FEW, None, None)
         self.ask(name, who, lines, store)
         receipt = self.book.receipts.get(name)
         if receipt is not None:

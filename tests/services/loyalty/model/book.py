@@ -62,6 +62,8 @@ class Receipt:
     at: datetime
     """When it was quoted, or bought."""
     store: str
+    person: str = ""
+    """Who the buyer was part of when it was credited."""
     account: Account | None = None
     lot: int | None = None
     earned: Sequence[int] = ()
@@ -181,9 +183,16 @@ class Book:
     def is_blocked(self, person: str) -> bool:
         return self.holder(person) in self.frozen or person in self.frozen
 
+    def one_with(self, person: str) -> str:
+        """Whom this person is a part of by now, or themselves."""
+        while person in self.merges:
+            person = self.merges[person].survivor
+        return person
+
     def times_of(self, buyer: str) -> list[datetime]:
-        """When they bought something."""
-        return [each.at for each in self.receipts.values() if each.is_complete and each.buyer == buyer]
+        """When they bought something, or somebody who was a part of them then."""
+        person = self.one_with(buyer)
+        return [each.at for each in self.receipts.values() if each.is_complete and each.person == person]
 
     def is_complete(self, receipt: str) -> bool:
         return receipt in self.receipts and self.receipts[receipt].is_complete

@@ -70,7 +70,8 @@ def _earn(book: Book, bought: Bought, payment: tuple[Hold, Taken] | None) -> Acc
     """Gives the account on which it earns."""
     terms = book.terms_at(bought.at)
     account = book.of_kind(bought.buyer, earning_kind(bought.store, terms))
-    receipt = Receipt(bought.receipt, bought.buyer, bought.lines, "completed", bought.at, bought.store, account)
+    person = book.one_with(bought.buyer)
+    receipt = Receipt(bought.receipt, bought.buyer, bought.lines, "completed", bought.at, bought.store, person, account)
     money = [0] * len(bought.lines)
     if payment is not None:
         hold, receipt.payment = payment
