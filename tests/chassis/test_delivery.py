@@ -1,6 +1,7 @@
 """Delivering a batch: all of it once, in order, and no bad record costs its neighbours anything."""
 
 import re
+from collections.abc import Sequence
 
 import asyncpg
 import pytest
@@ -12,7 +13,7 @@ from chassis.delivery import Item
 from chassis.envelope import Unprocessable
 from chassis.ids import new_id
 from chassis.transaction import Transaction
-from contracts.purchases import PurchaseReturned, ReturnedLine
+from contracts.purchases import PurchaseCancelled, PurchaseReturned, ReturnedLine
 from tests.chassis.conftest import OpenDatabase
 from tests.chassis.delivery_world import BookService, book, deadlock, for_ever, metadata
 from tests.chassis.purchase_records import NOW, cancelled, heard, raw_of
@@ -167,6 +168,26 @@ async def test_a_connection_that_ends_in_the_middle_is_trouble_and_leaves_nothin
     assert await service.entered() == []
     await service.delivery.deliver(items)
     assert await service.entered() == ["a", "b"]
+
+
+@pytest.mark.parametrize("natively", [True, False])
+async def test_a_value_that_a_column_has_no_room_for_is_the_records_fault(
+    service: BookService, *, natively: bool
+) -> None:
+    service.hears.handlers.clear()
+
+    async def too_large_for_b(events: Sequence[PurchaseCancelled], tx: Transaction) -> None:
+        number = 2**31 if any(each.receipt_id == "b" for each in events) else 1
+        if natively:
+            await tx.sql("SELECT $1::int", number)
+        else:
+            await tx.execute(sa.select(sa.literal(number, sa.Integer)))
+        await service._enter(tx, events)
+
+    service.hears.many(PurchaseCancelled)(too_large_for_b)
+    await service.delivery.deliver(batch("a", "b", "c"))
+    assert await service.entered() == ["a", "c"]
+    assert await service.dead() == [(1, "failed")]
 
 
 async def test_a_refused_record_is_heard_anew_when_it_is_replayed(service: BookService) -> None:
