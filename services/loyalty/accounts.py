@@ -53,7 +53,9 @@ SELECT merged_id, customer_id FROM merges WHERE merged_id = ANY ($1::uuid[]) AND
 """
 HOLDER_OF: Final = "COALESCE((SELECT holder_id FROM members WHERE customer_id = $1), $1)"
 LOCK_HOLDER_OF: Final = f"SELECT {COLUMNS} FROM accounts WHERE customer_id = {HOLDER_OF} ORDER BY id FOR UPDATE"  # noqa: S608
-FROZEN: Final = "SELECT 1 FROM accounts WHERE customer_id = $1 AND frozen_at IS NOT NULL"
+FROZEN: Final = """
+SELECT DISTINCT customer_id FROM accounts WHERE customer_id = ANY ($1::uuid[]) AND frozen_at IS NOT NULL
+"""
 HOLD_PLACE: Final = """
 INSERT INTO identifiers (identifier, kind)
 SELECT identifier, kind FROM unnest($1::text[], $2::text[]) AS asked (identifier, kind) ORDER BY identifier
@@ -224,7 +226,10 @@ async def _found(tx: Transaction, rows: Sequence[Any]) -> Found:
     of_others = {key: each for key, each in found.opened.items() if each.buyer_id != each.holder.customer_id}
     if of_others:
         persons = await persons_of(tx, {each.buyer_id for each in of_others.values()})
-        found.opened |= {key: each._replace(buyer_id=persons[each.buyer_id]) for key, each in of_others.items()}
+        frozen = await frozen_of(tx, {person for customer, person in persons.items() if person != customer})
+        for key, each in of_others.items():
+            person = persons[each.buyer_id]
+            found.opened[key] = Opened(each.holder, person, each.is_buyer_frozen or person in frozen)
     return found
 
 
@@ -328,7 +333,12 @@ async def open_accounts(tx: Transaction, wanted: Sequence[tuple[UUID, str]], ter
 
 async def is_frozen(tx: Transaction, customer_id: UUID) -> bool:
     """Whether the customer is blocked."""
-    return bool(await tx.sql(FROZEN, customer_id))
+    return bool(await frozen_of(tx, [customer_id]))
+
+
+async def frozen_of(tx: Transaction, customers: Collection[UUID]) -> Collection[UUID]:
+    """Those of these customers who are blocked."""
+    return {row.customer_id for row in await tx.sql(FROZEN, list(customers))} if customers else ()
 
 
 async def forget_phones(tx: Transaction, phones: Mapping[UUID, str | None]) -> None:

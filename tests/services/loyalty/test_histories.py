@@ -120,6 +120,20 @@ async def test_points_held_while_customers_were_one_are_given_back_when_they_are
 # --- merges ---
 
 
+async def test_with_the_card_of_who_is_part_of_a_blocked_customer_nothing_is_earned_in_their_family_either(
+    loyalty: Loyalty, api: httpx.AsyncClient
+) -> None:
+    (number, anna), (_, survivor), (_, family) = [await rich(loyalty, api, 60) for _ in range(3)]
+    await loyalty.hear(merged(survivor, anna))
+    await shares(api, family, survivor)
+    await loyalty.hear(CustomerBlocked(customer_id=survivor, blocked_at=NOW, reason="suspected_fraud"))
+    await loyalty.hear(purchase(number, 100_000))
+
+    (accrued,) = await loyalty.said(PointsAccrued)
+    assert (accrued.points, accrued.withheld) == (0, "account_frozen")
+    assert (accrued.customer_id, accrued.buyer_id) == (family, survivor)
+
+
 async def test_a_merge_that_comes_again_after_its_survivor_was_merged_changes_nothing(
     loyalty: Loyalty, api: httpx.AsyncClient
 ) -> None:

@@ -181,7 +181,7 @@ class Book:
         return [each for kinds in self.accounts.values() for each in kinds.values()]
 
     def is_blocked(self, person: str) -> bool:
-        return self.holder(person) in self.frozen or person in self.frozen
+        return not self.frozen.keys().isdisjoint({self.holder(person), person, self.one_with(person)})
 
     def one_with(self, person: str) -> str:
         """Whom this person is a part of by now, or themselves."""

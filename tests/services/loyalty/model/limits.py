@@ -35,7 +35,7 @@ def _credit(book: Book, receipt: Receipt) -> None:
     original, terms = receipt.account, book.terms_at(receipt.at)
     assert original is not None
     account = original.stands_for
-    if account.owner in book.frozen or receipt.buyer in book.frozen:
+    if account.owner in book.frozen or receipt.person in book.frozen:
         raise Refused("account_frozen")
     receipt.earned, receipt.withheld = earned(receipt.lines, receipt.paid_money, account, terms), None
     points = sum(receipt.earned) - of_lines(receipt.earned, receipt, receipt.back)
