@@ -12,6 +12,7 @@ from chassis.outbox import Word
 from chassis.publishing import Publisher
 
 TICK_S = 0.001
+ENCODED_PER_S = 5000
 LATENCY_MS = """
 SELECT percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP (
     ORDER BY extract(epoch FROM pg_xact_commit_timestamp(xmin) - completed_at) * 1000)
@@ -25,6 +26,13 @@ def due(tills: Tills, start: datetime, rate: float) -> Iterator[Word]:
     while True:
         yield tills.receipt(start + timedelta(seconds=each / rate)).word()
         each += 1
+
+
+def prepared(tills: Tills, rate: float, seconds: float) -> tuple[datetime, list[Word]]:
+    """When the first one is due, and receipts for so many seconds: what making them costs is no till's affair then."""
+    count = int(rate * seconds)
+    start = datetime.now(UTC) + timedelta(seconds=count / ENCODED_PER_S + 2)
+    return start, list(islice(due(tills, start, rate), count))
 
 
 async def flow(here: Scene, words: Iterator[Word], start: datetime, rate: float, stop: asyncio.Event) -> int:

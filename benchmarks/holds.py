@@ -12,7 +12,7 @@ from uuid import UUID
 import orjson
 
 from benchmarks import history
-from benchmarks.flow import arrivals, due, flow, latencies_ms
+from benchmarks.flow import arrivals, flow, latencies_ms, prepared
 from benchmarks.laws import violations
 from benchmarks.receipts import Tills, words_of
 from benchmarks.report import Figure, laws
@@ -40,12 +40,13 @@ async def measure(server: Server, *, visits_per_s: float, purchases_per_s: float
             await here.publish(words_of(WARM_UP_RECEIPTS, CUSTOMERS))
             await here.wait_for(WARM_UP_RECEIPTS)
             async with till(database, port) as asking, Publisher(here.kafka) as publisher:
+                tills = Tills(CUSTOMERS, seed=2, made=WARM_UP_RECEIPTS)
+                start, words = prepared(tills, purchases_per_s, WARM_UP_S + seconds)
+                await asyncio.sleep((start - datetime.now(UTC)).total_seconds())
                 visits = Visits(asking, publisher)
                 stop = asyncio.Event()
                 asyncio.get_running_loop().call_later(WARM_UP_S + seconds, stop.set)
-                start = datetime.now(UTC)
-                words = due(Tills(CUSTOMERS, seed=2, made=WARM_UP_RECEIPTS), start, purchases_per_s)
-                beside = asyncio.create_task(flow(here, words, start, purchases_per_s, stop))
+                beside = asyncio.create_task(flow(here, iter(words), start, purchases_per_s, stop))
                 await arrivals(visits.visit, visits_per_s, stop)
                 receipts = WARM_UP_RECEIPTS + await beside + visits.completed
             await here.wait_for(receipts + visits.completed)
