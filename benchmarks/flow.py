@@ -5,6 +5,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterator
 from datetime import UTC, datetime, timedelta
 from itertools import islice
+from math import floor
 
 from benchmarks.receipts import Tills
 from benchmarks.stage import Scene
@@ -41,7 +42,7 @@ async def flow(here: Scene, words: Iterator[Word], start: datetime, rate: float,
     sent = 0
     async with Publisher(here.kafka) as publisher, asyncio.TaskGroup() as sending:
         while not stop.is_set():
-            behind = int((time.monotonic() - begin) * rate) - sent
+            behind = _due(begin, rate) - sent
             if behind > 0:
                 now = list(islice(words, behind))
                 sending.create_task(publisher.publish_words(now))
@@ -58,10 +59,15 @@ async def arrivals(visit: Callable[[float], Coroutine[None, None, None]], rate: 
     begun = 0
     async with asyncio.TaskGroup() as visiting:
         while not stop.is_set():
-            for _ in range(int((time.monotonic() - begin) * rate) - begun):
+            for _ in range(_due(begin, rate) - begun):
                 visiting.create_task(visit(begin + begun / rate))
                 begun += 1
             await asyncio.sleep(TICK_S)
+
+
+def _due(begin: float, rate: float) -> int:
+    """How many are due by now, the first of them at the beginning itself."""
+    return max(0, floor((time.monotonic() - begin) * rate) + 1)
 
 
 async def latencies_ms(here: Scene, after: datetime, until: datetime, *, till: str = "%") -> tuple[float, float]:
