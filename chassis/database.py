@@ -14,6 +14,7 @@ from chassis.settings import Settings
 from chassis.transaction import Transaction
 
 BATCH_CONNECTIONS = 2
+"""One for each batch that a worker has in hand at once."""
 BATCH_PLANS = {
     "plan_cache_mode": "force_generic_plan",
     "enable_seqscan": "off",

@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaConsumer, ConsumerRebalanceListener, ConsumerRecord
 from aiokafka.errors import CommitFailedError, IllegalStateError, KafkaError
 
 from chassis import metrics
+from chassis.database import BATCH_CONNECTIONS
 from chassis.dead_letters import CapReached, DeadLetter
 from chassis.delivery import Delivery, Item
 from chassis.envelope import Raw, Unprocessable, decode
@@ -28,7 +29,7 @@ GATHER_S = 0.01
 """How often what came while a batch is in hand is taken out of aiokafka, which fetches nothing more before that."""
 REVOKE_WAIT_S = 20
 DECODED_AT_ONCE = 16
-BATCHES_AT_ONCE = 2
+BATCHES_AT_ONCE = BATCH_CONNECTIONS
 """Of which the second begins only when it is full: under a backlog one waits for PostgreSQL while the other one works;
 below that, each batch having a fixed cost, one batch of all is quicker than two halves."""
 
@@ -83,9 +84,7 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
                     del self._in_hand[done]
                     done.result()
                 if taking.done() and not stop.is_set():
-                    batch = taking.result()
-                    self._in_hand[asyncio.create_task(self._process(batch))] = batch
-                    del batch
+                    self._begin(taking.result())
                     taking = asyncio.create_task(self._take())
             await asyncio.gather(*self._in_hand)
             await self._offsets_committed()
@@ -96,6 +95,9 @@ class Worker(ConsumerRebalanceListener):  # type: ignore[misc]
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
             await self.consumer.stop()
+
+    def _begin(self, batch: Batch) -> None:
+        self._in_hand[asyncio.create_task(self._process(batch))] = batch
 
     def _consumer(self) -> AIOKafkaConsumer:
         session_ms = int(self.settings.session_timeout_s * 1000)
