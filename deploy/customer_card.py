@@ -109,7 +109,7 @@ def told_operation(operation: Json) -> str:
         "review": _("review"),
     }
     kind = kinds.get(operation["type"], operation["type"])
-    by_hand = (operation["reason"], operation["actor"])
+    by_hand = (operation["reason"], operation["actor"].removeprefix(f"trigger:{operation['type']}"))
     about = operation["receipt_id"] or ", ".join(filter(None, by_hand))
     return f"{moment(operation['occurred_at'])}  {operation['points']:+}  {kind} {about}".rstrip()
 

@@ -125,7 +125,10 @@ class OperationOut(BaseModel):
     reverses: UUID | None
     occurred_at: datetime
     entered_at: datetime
-    actor: str | None = Field(description="Who did it by hand.", examples=["operator:anna"])
+    actor: str = Field(
+        description="Who did it by hand; else the till that told of it, or what led to it.",
+        examples=["operator:anna", "till:367-04", "trigger:expiry"],
+    )
     reason: str | None = Field(description="Why it was done by hand.", examples=["complaint"])
     comment: str | None = Field(description="For the staff alone.")
     idempotency_key: str | None = Field(

@@ -23,7 +23,7 @@ from chassis.periods import Period, PeriodAsked
 from chassis.request_transaction import Tx, service_router
 from contracts.currencies import in_major_units
 from services.loyalty.documents import OperationOut
-from services.loyalty.tables import OperationType, accounts, entries, operation_notes, operations, purchases
+from services.loyalty.tables import OperationType, accounts, entries, operation_notes, operations, purchases, returns
 from services.loyalty.terms import Terms, all_terms, terms_at
 
 router = service_router()
@@ -33,7 +33,26 @@ ID_MARGIN: Final = timedelta(hours=1)
 NEWEST_FIRST: Final = Keyset([operations.c.id], descending=True)
 PLAN_FOR_WHAT_IS_SOUGHT: Final = "SET LOCAL plan_cache_mode = force_custom_plan"
 """One plan for a day, a year, a large store and one that never was would be bad for most of them."""
+BOUGHT: Final = ("purchase", "order_payment")
+BACK: Final = ("return", "cancellation")
 _later, _own, _theirs = operations.alias(), accounts.alias(), accounts.alias()
+
+
+def _at_till(terminal_id: sa.ColumnElement[Any]) -> sa.ColumnElement[str]:
+    return sa.literal_column("'till'").concat(sa.func.coalesce(sa.literal_column("':'").concat(terminal_id), ""))
+
+
+_came_back_at = sa.select(returns.c.terminal_id).where(returns.c.operation_id == operations.c.id).limit(1)
+ACTOR: Final = sa.func.coalesce(
+    operation_notes.c.actor,
+    sa.case(
+        (operations.c.type.in_(BOUGHT), _at_till(purchases.c.terminal_id)),
+        (operations.c.type.in_(BACK), _at_till(_came_back_at.scalar_subquery())),
+        (operations.c.type == "refund", "till"),
+        else_=sa.literal_column("'trigger:'").concat(operations.c.type),
+    ),
+)
+"""Who did it by hand; else the till that told of it, or what led to it."""
 OPERATIONS: Final = sa.select(
     operations,
     sa.func.greatest(operations.c.points, 0).label("accrued"),
@@ -44,7 +63,7 @@ OPERATIONS: Final = sa.select(
     purchases.c.terminal_id,
     purchases.c.currency.label("receipt_currency"),
     purchases.c.total_minor.label("receipt_total_minor"),
-    operation_notes.c.actor,
+    ACTOR.label("actor"),
     operation_notes.c.reason,
     operation_notes.c.comment,
     operation_notes.c.idempotency_key,
@@ -174,7 +193,7 @@ async def _sought(
         str | None, Query(max_length=100, description="The purchase, and what came back of it.")
     ] = None,
     actor: Annotated[
-        str | None, Query(max_length=80, description="Who did it by hand.", examples=["operator:anna"])
+        str | None, Query(max_length=80, description="Who or what did it.", examples=["operator:anna", "till:367-04"])
     ] = None,
 ) -> sa.Select[Any]:
     select = OPERATIONS.where(*entered_within(period))
@@ -189,7 +208,8 @@ async def _sought(
     if receipt_id is not None:
         select = select.where(operations.c.receipt_id == receipt_id, of_customers(_holders_of(receipt_id)))
     if actor is not None:
-        select = select.where(operation_notes.c.actor == actor)
+        is_kept = not actor.startswith(("till", "trigger:"))
+        select = select.where((operation_notes.c.actor if is_kept else ACTOR) == actor)
     return select
 
 

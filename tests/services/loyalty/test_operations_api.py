@@ -13,6 +13,7 @@ import pytest
 from chassis.database import utc_now
 from chassis.ids import new_id
 from chassis.periods import PeriodAsked
+from contracts.customers import CustomersMerged
 from contracts.loyalty_commands import AccruePoints
 from services.loyalty.operations_api import ID_MARGIN, OPERATIONS, columns, entered_within
 from services.loyalty.tables import operations
@@ -70,15 +71,21 @@ async def test_an_operation_says_all_that_is_known_of_it(loyalty: Loyalty, api: 
         "reversed_by": [],
         "occurred_at": "2025-11-02T11:00:00Z",
         "entered_at": "2025-11-02T12:00:00Z",
-        "actor": None,
+        "actor": "till:367-1",
         "reason": None,
         "comment": None,
         "idempotency_key": None,
     }
     assert (returned["points"], returned["accrued"], returned["deducted"]) == (-50, 0, 50)
-    assert (returned["store_id"], returned["reverses"]) == ("367", bought["id"])
+    assert (returned["store_id"], returned["reverses"], returned["actor"]) == ("367", bought["id"], "till:367-1")
     assert (gift["reversed_by"], gift["customer_id"], gift["store_id"]) == ([reversal["id"]], str(boris), None)
     assert (reversal["reverses"], reversal["reason"], reversal["actor"]) == (gift["id"], "mistake", "operator:olga")
+
+
+async def test_an_operation_that_no_person_did_says_what_led_to_it(loyalty: Loyalty, api: httpx.AsyncClient) -> None:
+    anna, boris = await anna_and_boris(loyalty, api)
+    await loyalty.hear(CustomersMerged(customer_id=anna, merged_id=boris, merged_at=NOW))
+    assert {kind for kind, _ in await kinds(api, actor="trigger:merge")} == {"merge"}
 
 
 TOWN = {"code": "town", "name_ru": "Город", "name_en": "Town"}
@@ -145,6 +152,8 @@ async def test_operations_are_found_by_what_they_are(loyalty: Loyalty, api: http
     assert await kinds(api, receipt_id="r-anna") == [("return", -50), ("purchase", 57)]
     assert await kinds(api, receipt_id="r-boris") == [("purchase", 10)]
     assert await kinds(api, actor="operator:olga") == [("reversal", -100), ("manual", 100)]
+    assert await kinds(api, actor="till:400-2") == [("purchase", 10)]
+    assert await kinds(api, actor="trigger:expiry") == []
     assert await kinds(api, receipt_id="r-nobody") == await kinds(api, store_id="1") == []
 
 
